@@ -1,0 +1,115 @@
+//! Nouns that every layer shares. They carry no behaviour and no I/O.
+
+use std::fmt;
+
+/// A partition of a topic.
+///
+/// Ordered by topic name, then by partition number; displays as Kafka does: `topic-0`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number, counted from 0.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// Names a partition of a topic.
+    pub fn new(topic: impl Into<String>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// A broker's number in its cluster (`node.id`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BrokerId(pub i32);
+
+impl fmt::Display for BrokerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The id that a cluster gives to a topic when it is created (KIP-516).
+///
+/// A topic that is deleted and made again under the same name has another id. Brokers before 2.8 know no topic ids
+/// and leave it [`TopicId::ZERO`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct TopicId(pub [u8; 16]);
+
+impl TopicId {
+    /// No id: the broker knows none.
+    pub const ZERO: Self = Self([0; 16]);
+
+    /// Whether the broker gave no id.
+    pub fn is_zero(self) -> bool {
+        self == Self::ZERO
+    }
+}
+
+impl fmt::Debug for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The 32 hexadecimal digits of a UUID in groups of 8-4-4-4-12.
+impl fmt::Display for TopicId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The identity under which an idempotent producer writes: the id the broker gave and its epoch (KIP-98).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProducerIdentity {
+    /// The producer id.
+    pub id: i64,
+    /// The producer epoch; a higher one fences the lower ones of the same id.
+    pub epoch: i16,
+}
+
+impl ProducerIdentity {
+    /// What a batch carries when its producer is not idempotent.
+    pub const NONE: Self = Self { id: -1, epoch: -1 };
+}
+
+/// A record's header: a name, and bytes or nothing.
+///
+/// Names may repeat within a record; their order is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Header<'a> {
+    /// The header's name.
+    pub key: &'a str,
+    /// The header's value; `None` is Kafka's null.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> Header<'a> {
+    /// A header with a value.
+    pub fn new(key: &'a str, value: &'a [u8]) -> Self {
+        Self { key, value: Some(value) }
+    }
+}
+
+/// What a record's timestamp means (`message.timestamp.type` of its topic).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum TimestampType {
+    /// Set by the producer.
+    #[default]
+    CreateTime,
+    /// Set by the broker when it appended the record.
+    LogAppendTime,
+}
