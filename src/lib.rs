@@ -4,7 +4,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
+#[doc(hidden)]
+pub mod protocol;
 mod time;
 mod types;
 
+pub use error::ErrorCode;
 pub use types::{BrokerId, Header, ProducerIdentity, TimestampType, TopicId, TopicPartition};
