@@ -3,11 +3,16 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod config;
 mod error;
 #[doc(hidden)]
 pub mod protocol;
 mod time;
 mod types;
 
-pub use error::ErrorCode;
-pub use types::{BrokerId, Header, ProducerIdentity, TimestampType, TopicId, TopicPartition};
+pub use config::{Acks, ProducerConfig};
+pub use error::{ConfigError, ErrorCode};
+pub use types::{
+    BrokerId, Compression, Header, ProducerIdentity, TimestampType, TopicId, TopicPartition,
+    UnknownName,
+};

@@ -1,6 +1,7 @@
 //! Nouns that every layer shares. They carry no behaviour and no I/O.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// A partition of a topic.
 ///
@@ -113,3 +114,51 @@ pub enum TimestampType {
     /// Set by the broker when it appended the record.
     LogAppendTime,
 }
+
+/// How the records of a batch are compressed (`compression.type`). Displays and parses as Kafka's name for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// snappy, in the block stream of snappy-java.
+    Snappy,
+    /// lz4, in its frame format.
+    Lz4,
+    /// zstd (KIP-110); brokers before 2.1 do not know it.
+    Zstd,
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+impl FromStr for Compression {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        match name {
+            "none" => Ok(Self::None),
+            "gzip" => Ok(Self::Gzip),
+            "snappy" => Ok(Self::Snappy),
+            "lz4" => Ok(Self::Lz4),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(UnknownName),
+        }
+    }
+}
+
+/// A text that is none of Kafka's names for a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a name that Kafka has for this setting")]
+pub struct UnknownName;

@@ -1,0 +1,230 @@
+//! The table of properties that every client has: how to reach the cluster, and how patient to be with it.
+//!
+//! Says nothing about records: what a producer or a reader adds is in its own table.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::address::HostPort;
+use super::builder::{self, ConfigBuilder, Configuration, Provided, Table};
+use super::elsewhere::{self, Elsewhere};
+use super::notes::{IgnoredProperty, Notes};
+use super::property::{Row, properties};
+use super::value::Value;
+use crate::error::ConfigError;
+use crate::time::Duration;
+use crate::types::UnknownName;
+
+/// Tells the clients of one process apart where the user gave them no `client.id`.
+static CLIENT_SEQUENCE: AtomicU64 = AtomicU64::new(1);
+
+properties! {
+    /// What every client is told about the cluster: addresses, connections, time-outs and metadata.
+    ///
+    /// Part of each client's own configuration, such as [`ProducerConfig`](super::ProducerConfig).
+    pub struct ClientConfig { notes: Notes = Notes::default(), }
+    setters { <C: Configuration> ConfigBuilder<C> } via Table::client_mut;
+
+    /// Where to find the cluster at first: `host:port` entries separated by commas, an IPv6 address in brackets.
+    /// Not all brokers need to be named, but more than one lets the client start while one is down. Required.
+    "bootstrap.servers" => bootstrap_servers: Vec<HostPort> as &[HostPort] = [];
+
+    /// The name by which brokers log and throttle this client. Unset, it is `producer-1`, `producer-2`, ... by the
+    /// kind of client.
+    "client.id" => client_id: String as &str = "";
+
+    /// How long a connection may go unused before it is closed; `None` (in Kafka's text form, a negative number)
+    /// keeps it open.
+    "connections.max.idle.ms" => connections_max_idle: Option<Duration> =
+        Some(Duration::from_millis(540000));
+
+    /// How old metadata may get before it is fetched again without being asked for, so that new brokers and partitions
+    /// are noticed.
+    "metadata.max.age.ms" => metadata_max_age: Duration = 300000, [0 ..= 9223372036854775807];
+
+    /// How long a topic stays among those whose metadata is fetched after its last use. Java has it for producers only
+    /// (KIP-526).
+    "metadata.max.idle.ms" => metadata_max_idle: Duration = 300000, [5000 ..= 9223372036854775807];
+
+    /// How long metadata may stay unobtainable before the client starts over from `bootstrap.servers`, if
+    /// `metadata.recovery.strategy` is `rebootstrap` (KIP-1102).
+    "metadata.recovery.rebootstrap.trigger.ms" => metadata_recovery_rebootstrap_trigger: Duration =
+        300000, [0 ..= 9223372036854775807];
+
+    /// What to do when none of the known brokers can be reached: start over from `bootstrap.servers`, or keep trying
+    /// those that are known (KIP-899).
+    "metadata.recovery.strategy" => metadata_recovery_strategy: MetadataRecoveryStrategy =
+        MetadataRecoveryStrategy::Rebootstrap;
+
+    /// The size in bytes of the socket's receive buffer (`SO_RCVBUF`); `None` (in Kafka's text form, -1) leaves it to
+    /// the operating system.
+    "receive.buffer.bytes" => receive_buffer_bytes: Option<u32> = 32768, [-1 ..= 2147483647];
+
+    /// The largest response in bytes that is accepted; a longer one closes the connection. **Not a property of the Java
+    /// client**, which takes what comes: it has the name, the default and the range of librdkafka's.
+    "receive.message.max.bytes" => receive_message_max_bytes: usize =
+        100000000, [1000 ..= 2147483647];
+
+    /// The longest wait before connecting again to a broker that keeps failing; up to it, the wait doubles with each
+    /// failure, give or take 20 % (KIP-144). If only `reconnect.backoff.ms` is set, it is the longest wait too.
+    "reconnect.backoff.max.ms" => reconnect_backoff_max: Duration =
+        1000, [0 ..= 9223372036854775807];
+
+    /// How long to wait before connecting again to a broker after the first failure.
+    "reconnect.backoff.ms" => reconnect_backoff: Duration = 50, [0 ..= 9223372036854775807];
+
+    /// How long to wait for the response to a request; then its connection is closed, and the request is sent again or
+    /// fails.
+    "request.timeout.ms" => request_timeout: Duration = 30000, [0 ..= 2147483647];
+
+    /// The longest wait before a failed request is sent again; up to it, the wait doubles with each failure, give or
+    /// take 20 % (KIP-580). If `retry.backoff.ms` is larger, this is the wait from the start.
+    "retry.backoff.max.ms" => retry_backoff_max: Duration = 1000, [0 ..= 9223372036854775807];
+
+    /// How long to wait before a request is sent again after its first failure.
+    "retry.backoff.ms" => retry_backoff: Duration = 100, [0 ..= 9223372036854775807];
+
+    /// The size in bytes of the socket's send buffer (`SO_SNDBUF`); `None` (in Kafka's text form, -1) leaves it to the
+    /// operating system.
+    "send.buffer.bytes" => send_buffer_bytes: Option<u32> = 131072, [-1 ..= 2147483647];
+
+    /// The longest that setting up a connection may take; up to it, the allowance doubles with each failure, give or
+    /// take 20 % (KIP-601).
+    "socket.connection.setup.timeout.max.ms" => socket_connection_setup_timeout_max: Duration =
+        30000, [1 ..= 9223372036854775807];
+
+    /// How long setting up a connection may take, at first (KIP-601).
+    "socket.connection.setup.timeout.ms" => socket_connection_setup_timeout: Duration =
+        10000, [1 ..= 9223372036854775807];
+}
+
+/// What a client does when it has lost every broker it knew (`metadata.recovery.strategy`, KIP-899).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MetadataRecoveryStrategy {
+    /// Keep trying the known brokers.
+    None,
+    /// Start over from `bootstrap.servers`.
+    #[default]
+    Rebootstrap,
+}
+
+impl fmt::Display for MetadataRecoveryStrategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Rebootstrap => "rebootstrap",
+        })
+    }
+}
+
+/// Kafka's names, in any case.
+impl FromStr for MetadataRecoveryStrategy {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        match name.to_ascii_lowercase().as_str() {
+            "none" => Ok(Self::None),
+            "rebootstrap" => Ok(Self::Rebootstrap),
+            _ => Err(UnknownName),
+        }
+    }
+}
+
+impl ClientConfig {
+    /// Starts a configuration that has nothing but the common properties.
+    pub fn builder() -> ConfigBuilder<Self> {
+        ConfigBuilder::new()
+    }
+
+    /// The value of a property by Kafka's name, in Kafka's text form; `None` if it is in no table here.
+    pub fn get(&self, name: &str) -> Option<String> {
+        builder::get(self, name)
+    }
+
+    /// The names that were set and that Kafka's clients of this kind do not have, in the order they were set. Each was
+    /// warned about when the configuration was built.
+    pub fn unknown_properties(&self) -> &[String] {
+        &self.notes.unknown
+    }
+
+    /// The properties that were set, that Kafka's clients have, and that have no effect here. Each was warned about when
+    /// the configuration was built.
+    pub fn ignored_properties(&self) -> &[IgnoredProperty] {
+        &self.notes.ignored
+    }
+
+    pub(super) fn keep(&mut self, notes: Notes) {
+        self.notes = notes;
+    }
+
+    /// Names this client if the user did not, and checks the rules between the common properties.
+    pub(super) fn settle_common(
+        &mut self,
+        provided: &Provided,
+        kind: &str,
+    ) -> Result<(), ConfigError> {
+        if self.bootstrap_servers.is_empty() {
+            return Err(ConfigError::Missing {
+                property: "bootstrap.servers",
+                allowed: <Vec<HostPort> as Value>::EXPECTED.to_owned(),
+            });
+        }
+        if !provided.has("client.id") {
+            let number = CLIENT_SEQUENCE.fetch_add(1, Ordering::Relaxed);
+            self.client_id = format!("{kind}-{number}");
+        }
+        if provided.has("reconnect.backoff.ms") && !provided.has("reconnect.backoff.max.ms") {
+            self.reconnect_backoff_max = self.reconnect_backoff;
+        }
+        warn_if_static(
+            ("retry.backoff.ms", self.retry_backoff),
+            ("retry.backoff.max.ms", self.retry_backoff_max),
+        );
+        warn_if_static(
+            ("socket.connection.setup.timeout.ms", self.socket_connection_setup_timeout),
+            ("socket.connection.setup.timeout.max.ms", self.socket_connection_setup_timeout_max),
+        );
+        Ok(())
+    }
+}
+
+/// As Java does: a first wait above the longest one is legal, and means that the longest one is always taken.
+fn warn_if_static(first: (&'static str, Duration), longest: (&'static str, Duration)) {
+    if first.1 > longest.1 {
+        tracing::warn!(
+            "`{}` = {} is above `{}` = {}: the latter is used from the start, without growth",
+            first.0,
+            first.1.as_millis(),
+            longest.0,
+            longest.1.as_millis(),
+        );
+    }
+}
+
+impl Table for ClientConfig {
+    const ELSEWHERE: &'static [&'static [Elsewhere]] = &[elsewhere::COMMON];
+
+    fn new() -> Self {
+        Self::defaults()
+    }
+
+    fn rows() -> &'static [Row<Self>] {
+        // The builder always looks at the common rows; this configuration adds none.
+        &[]
+    }
+
+    fn common(&self) -> &ClientConfig {
+        self
+    }
+
+    fn client_mut(&mut self) -> &mut ClientConfig {
+        self
+    }
+
+    fn settle(&mut self, provided: &Provided) -> Result<(), ConfigError> {
+        self.settle_common(provided, "client")
+    }
+}
+
+impl Configuration for ClientConfig {}

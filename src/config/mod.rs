@@ -1,0 +1,29 @@
+//! Configuration: Kafka's properties, by Kafka's names and with Kafka's defaults, as typed values.
+//!
+//! Each kind of client has a configuration of its own ([`ProducerConfig`]), with a part that all share
+//! ([`ClientConfig`]). All are built by the [`ConfigBuilder`]: from typed setters, from names and texts, from a
+//! `.properties` file, or a mixture. Everything is checked once, when it is built; an error ([`ConfigError`]) names the
+//! property, the value and what is allowed. Names that Kafka does not have, and properties that have no effect here, are
+//! warned about and can be listed.
+//!
+//! [`ConfigError`]: crate::ConfigError
+
+mod address;
+mod builder;
+mod common;
+mod elsewhere;
+mod notes;
+mod producer;
+mod properties_file;
+mod property;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use address::HostPort;
+pub use builder::{ConfigBuilder, Configuration};
+pub use common::{ClientConfig, MetadataRecoveryStrategy};
+pub use notes::IgnoredProperty;
+pub use producer::{Acks, ProducerConfig};
+pub use property::Property;
