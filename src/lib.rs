@@ -7,6 +7,8 @@ pub mod config;
 mod error;
 #[doc(hidden)]
 pub mod protocol;
+#[doc(hidden)]
+pub mod record;
 mod time;
 mod types;
 
