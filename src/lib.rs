@@ -12,7 +12,7 @@ pub mod record;
 mod time;
 mod types;
 
-pub use config::{Acks, ProducerConfig};
+pub use config::{Acks, ProducerConfig, ReaderConfig};
 pub use error::{ConfigError, ErrorCode};
 pub use types::{
     BrokerId, Compression, Header, ProducerIdentity, TimestampType, TopicId, TopicPartition,

@@ -35,7 +35,7 @@ pub(super) trait Table: Sized + 'static {
     fn client_mut(&mut self) -> &mut ClientConfig;
 
     /// Checks the rules between properties, and sets what follows from others; each value is in range by now.
-    fn settle(&mut self, provided: &Provided) -> Result<(), ConfigError>;
+    fn settle(&mut self, provided: &mut Provided) -> Result<(), ConfigError>;
 }
 
 /// What the user has set so far.
@@ -56,6 +56,11 @@ impl Provided {
     pub(super) fn note(&mut self, name: &'static str) {
         self.refused.retain(|(refused, _)| *refused != name);
         self.names.insert(name);
+    }
+
+    /// Lists a property of a table that has no effect as things are.
+    pub(super) fn ignore(&mut self, name: &'static str, reason: &'static str) {
+        self.notes.add_ignored(name, reason);
     }
 
     fn refuse(&mut self, name: &'static str, error: ConfigError) {
@@ -139,7 +144,7 @@ impl<C: Configuration> ConfigBuilder<C> {
         Ok(self.properties(properties_file::parse(text, "properties")?))
     }
 
-    /// Sets the properties of a `.properties` file, which is read as UTF-8.
+    /// Sets the properties of a `.properties` file, which is read as UTF-8. Blocks while it reads.
     ///
     /// # Errors
     /// [`ConfigError::File`] if it cannot be read, [`ConfigError::Syntax`] if it is malformed.
@@ -165,7 +170,7 @@ impl<C: Configuration> ConfigBuilder<C> {
         for row in C::rows() {
             (row.check)(&self.config)?;
         }
-        self.config.settle(&self.provided)?;
+        self.config.settle(&mut self.provided)?;
         self.provided.notes.warn(elsewhere::hint);
         self.config.client_mut().keep(self.provided.notes);
         Ok(self.config)
@@ -173,16 +178,87 @@ impl<C: Configuration> ConfigBuilder<C> {
 }
 
 /// The properties of a configuration, its own first.
-pub(super) fn list<C: Configuration>() -> impl Iterator<Item = &'static Property> {
+pub(super) fn list<C: Table>() -> impl Iterator<Item = &'static Property> {
     let own = C::rows().iter().map(|row| &row.property);
     own.chain(ClientConfig::ROWS.iter().map(|row| &row.property))
 }
 
 /// The value of a property in Kafka's text form.
-pub(super) fn get<C: Configuration>(config: &C, name: &str) -> Option<String> {
+pub(super) fn get<C: Table>(config: &C, name: &str) -> Option<String> {
     let own = C::rows().iter().find(|row| row.property.name == name);
     own.map(|row| (row.show)(config)).or_else(|| {
         let common = ClientConfig::ROWS.iter().find(|row| row.property.name == name);
         common.map(|row| (row.show)(config.common()))
     })
 }
+
+/// The methods that every configuration has by itself, so that its users need not import a trait.
+macro_rules! entry_points {
+    ($config:ident) => {
+        impl $config {
+            /// Starts from the defaults.
+            pub fn builder() -> $crate::config::ConfigBuilder<Self> {
+                $crate::config::ConfigBuilder::new()
+            }
+
+            /// Builds a configuration from Kafka's property names and text forms.
+            ///
+            /// # Errors
+            /// As [`ConfigBuilder::build`](crate::config::ConfigBuilder::build).
+            pub fn from_properties<N, V>(
+                properties: impl IntoIterator<Item = (N, V)>,
+            ) -> Result<Self, $crate::error::ConfigError>
+            where
+                N: AsRef<str>,
+                V: AsRef<str>,
+            {
+                Self::builder().properties(properties).build()
+            }
+
+            /// Builds a configuration from a text in the format of Java's `.properties` files.
+            ///
+            /// # Errors
+            /// [`ConfigError::Syntax`](crate::ConfigError::Syntax), and as
+            /// [`ConfigBuilder::build`](crate::config::ConfigBuilder::build).
+            pub fn from_properties_str(text: &str) -> Result<Self, $crate::error::ConfigError> {
+                Self::builder().properties_str(text)?.build()
+            }
+
+            /// Builds a configuration from a `.properties` file, which is read as UTF-8. Blocks while it reads.
+            ///
+            /// # Errors
+            /// [`ConfigError::File`](crate::ConfigError::File),
+            /// [`ConfigError::Syntax`](crate::ConfigError::Syntax), and as
+            /// [`ConfigBuilder::build`](crate::config::ConfigBuilder::build).
+            pub fn from_file(
+                path: impl AsRef<std::path::Path>,
+            ) -> Result<Self, $crate::error::ConfigError> {
+                Self::builder().properties_file(path)?.build()
+            }
+
+            /// The table: every property that has an effect in this configuration.
+            pub fn properties() -> impl Iterator<Item = &'static $crate::config::Property> {
+                $crate::config::builder::list::<Self>()
+            }
+
+            /// The value of a property by Kafka's name, in Kafka's text form; `None` if it is not in the table.
+            pub fn get(&self, name: &str) -> Option<String> {
+                $crate::config::builder::get(self, name)
+            }
+
+            /// The names that were set and that Kafka's client of this kind does not have, in the order they were set.
+            /// Each was warned about when the configuration was built.
+            pub fn unknown_properties(&self) -> &[String] {
+                &$crate::config::builder::Table::common(self).notes().unknown
+            }
+
+            /// The properties that were set, that Kafka's client of this kind has, and that have no effect here. Each
+            /// was warned about when the configuration was built.
+            pub fn ignored_properties(&self) -> &[$crate::config::IgnoredProperty] {
+                &$crate::config::builder::Table::common(self).notes().ignored
+            }
+        }
+    };
+}
+
+pub(super) use entry_points;

@@ -7,9 +7,9 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::address::HostPort;
-use super::builder::{self, ConfigBuilder, Configuration, Provided, Table};
+use super::builder::{ConfigBuilder, Configuration, Provided, Table, entry_points};
 use super::elsewhere::{self, Elsewhere};
-use super::notes::{IgnoredProperty, Notes};
+use super::notes::Notes;
 use super::property::{Row, properties};
 use super::value::Value;
 use crate::error::ConfigError;
@@ -58,7 +58,7 @@ properties! {
         MetadataRecoveryStrategy::Rebootstrap;
 
     /// The size in bytes of the socket's receive buffer (`SO_RCVBUF`); `None` (in Kafka's text form, -1) leaves it to
-    /// the operating system.
+    /// the operating system. Readers have a default of 65536.
     "receive.buffer.bytes" => receive_buffer_bytes: Option<u32> = 32768, [-1 ..= 2147483647];
 
     /// The largest response in bytes that is accepted; a longer one closes the connection. **Not a property of the Java
@@ -131,27 +131,37 @@ impl FromStr for MetadataRecoveryStrategy {
     }
 }
 
+entry_points!(ClientConfig);
+
 impl ClientConfig {
-    /// Starts a configuration that has nothing but the common properties.
-    pub fn builder() -> ConfigBuilder<Self> {
-        ConfigBuilder::new()
+    /// The defaults of clients that read: Java's consumer has a larger receive buffer than its producer.
+    pub(super) fn for_reading() -> Self {
+        Self { receive_buffer_bytes: Some(65536), ..Self::defaults() }
     }
 
-    /// The value of a property by Kafka's name, in Kafka's text form; `None` if it is in no table here.
-    pub fn get(&self, name: &str) -> Option<String> {
-        builder::get(self, name)
+    /// Sees to it that a response with `fetch.max.bytes` of records, `needed` in all, is not too long.
+    pub(super) fn make_room_for(
+        &mut self,
+        needed: usize,
+        provided: &Provided,
+    ) -> Result<(), ConfigError> {
+        if self.receive_message_max_bytes < needed {
+            if provided.has("receive.message.max.bytes") {
+                return Err(ConfigError::Conflict {
+                    property: "receive.message.max.bytes",
+                    value: self.receive_message_max_bytes.to_string(),
+                    other: "fetch.max.bytes + 512",
+                    other_value: needed.to_string(),
+                    rule: "the former must be at least the latter",
+                });
+            }
+            self.receive_message_max_bytes = needed;
+        }
+        Ok(())
     }
 
-    /// The names that were set and that Kafka's clients of this kind do not have, in the order they were set. Each was
-    /// warned about when the configuration was built.
-    pub fn unknown_properties(&self) -> &[String] {
-        &self.notes.unknown
-    }
-
-    /// The properties that were set, that Kafka's clients have, and that have no effect here. Each was warned about when
-    /// the configuration was built.
-    pub fn ignored_properties(&self) -> &[IgnoredProperty] {
-        &self.notes.ignored
+    pub(super) fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     pub(super) fn keep(&mut self, notes: Notes) {
@@ -222,7 +232,7 @@ impl Table for ClientConfig {
         self
     }
 
-    fn settle(&mut self, provided: &Provided) -> Result<(), ConfigError> {
+    fn settle(&mut self, provided: &mut Provided) -> Result<(), ConfigError> {
         self.settle_common(provided, "client")
     }
 }

@@ -1,6 +1,6 @@
 //! Configuration: Kafka's properties, by Kafka's names and with Kafka's defaults, as typed values.
 //!
-//! Each kind of client has a configuration of its own ([`ProducerConfig`]), with a part that all share
+//! Each kind of client has a configuration of its own ([`ProducerConfig`], [`ReaderConfig`]), with a part that all share
 //! ([`ClientConfig`]). All are built by the [`ConfigBuilder`]: from typed setters, from names and texts, from a
 //! `.properties` file, or a mixture. Everything is checked once, when it is built; an error ([`ConfigError`]) names the
 //! property, the value and what is allowed. Names that Kafka does not have, and properties that have no effect here, are
@@ -16,6 +16,7 @@ mod notes;
 mod producer;
 mod properties_file;
 mod property;
+mod reader;
 mod value;
 
 #[cfg(test)]
@@ -27,3 +28,4 @@ pub use common::{ClientConfig, MetadataRecoveryStrategy};
 pub use notes::IgnoredProperty;
 pub use producer::{Acks, ProducerConfig};
 pub use property::Property;
+pub use reader::ReaderConfig;

@@ -1,14 +1,12 @@
 //! The producer's table, and the rules between its properties. What the values do is the producer's business.
 
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 
-use super::builder::{self, ConfigBuilder, Configuration, Provided, Table};
+use super::builder::{ConfigBuilder, Configuration, Provided, Table, entry_points};
 use super::common::ClientConfig;
 use super::elsewhere::{self, Elsewhere};
-use super::notes::IgnoredProperty;
-use super::property::{Property, Row, properties};
+use super::property::{Row, properties};
 use crate::error::ConfigError;
 use crate::time::Duration;
 use crate::types::{Compression, UnknownName};
@@ -162,65 +160,12 @@ const ELSEWHERE: &[Elsewhere] = &[
     elsewhere::ignored("value.serializer", elsewhere::SERDE),
 ];
 
+entry_points!(ProducerConfig);
+
 impl ProducerConfig {
-    /// Starts from the defaults.
-    pub fn builder() -> ConfigBuilder<Self> {
-        ConfigBuilder::new()
-    }
-
-    /// Builds a configuration from Kafka's property names and text forms.
-    ///
-    /// # Errors
-    /// As [`ConfigBuilder::build`].
-    pub fn from_properties<N, V>(
-        properties: impl IntoIterator<Item = (N, V)>,
-    ) -> Result<Self, ConfigError>
-    where
-        N: AsRef<str>,
-        V: AsRef<str>,
-    {
-        Self::builder().properties(properties).build()
-    }
-
-    /// Builds a configuration from a text in the format of Java's `.properties` files.
-    ///
-    /// # Errors
-    /// As [`ConfigBuilder::properties_str`] and [`ConfigBuilder::build`].
-    pub fn from_properties_str(text: &str) -> Result<Self, ConfigError> {
-        Self::builder().properties_str(text)?.build()
-    }
-
-    /// Builds a configuration from a `.properties` file, which is read as UTF-8.
-    ///
-    /// # Errors
-    /// As [`ConfigBuilder::properties_file`] and [`ConfigBuilder::build`].
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        Self::builder().properties_file(path)?.build()
-    }
-
-    /// The properties that a producer has here.
-    pub fn properties() -> impl Iterator<Item = &'static Property> {
-        builder::list::<Self>()
-    }
-
-    /// The value of a property by Kafka's name, in Kafka's text form; `None` if it is in no table here.
-    pub fn get(&self, name: &str) -> Option<String> {
-        builder::get(self, name)
-    }
-
     /// The properties that all clients have: connections, time-outs, metadata.
     pub fn client(&self) -> &ClientConfig {
         &self.client
-    }
-
-    /// The names that were set and that Kafka's producer does not have, in the order they were set.
-    pub fn unknown_properties(&self) -> &[String] {
-        self.client.unknown_properties()
-    }
-
-    /// The properties that were set, that Kafka's producer has, and that have no effect here.
-    pub fn ignored_properties(&self) -> &[IgnoredProperty] {
-        self.client.ignored_properties()
     }
 
     /// KIP-91: time to linger and for one request must fit in.
@@ -300,7 +245,10 @@ impl ProducerConfig {
     }
 
     /// A codec that was left out of the build is refused here rather than at the first batch.
-    fn settle_compression(&self) -> Result<(), ConfigError> {
+    fn settle_compression(&self, provided: &mut Provided) -> Result<(), ConfigError> {
+        if provided.has("compression.lz4.level") {
+            provided.ignore("compression.lz4.level", "the lz4 encoder here has a single level");
+        }
         let (available, feature) = match self.compression_type {
             Compression::None => return Ok(()),
             Compression::Gzip => (cfg!(feature = "gzip"), "gzip"),
@@ -339,12 +287,12 @@ impl Table for ProducerConfig {
         &mut self.client
     }
 
-    fn settle(&mut self, provided: &Provided) -> Result<(), ConfigError> {
+    fn settle(&mut self, provided: &mut Provided) -> Result<(), ConfigError> {
         self.client.settle_common(provided, "producer")?;
         self.settle_delivery_timeout(provided)?;
         self.settle_idempotence(provided)?;
         self.settle_memory()?;
-        self.settle_compression()
+        self.settle_compression(provided)
     }
 }
 

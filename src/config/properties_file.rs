@@ -163,3 +163,83 @@ impl Cursor<'_> {
         Ok(unit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::parse;
+    use crate::error::ConfigError;
+
+    fn read(text: &str) -> Vec<(String, String)> {
+        parse(text, "test").unwrap()
+    }
+
+    /// Cases from the documentation of `java.util.Properties.load`, and the corners of it.
+    #[test]
+    fn the_format_is_javas() {
+        for (text, expected) in [
+            ("Truth = Beauty", ("Truth", "Beauty")),
+            ("  Truth:Beauty", ("Truth", "Beauty")),
+            ("Truth\t\t\t:Beauty", ("Truth", "Beauty")),
+            ("fruits  apple, banana, \\\n    pear", ("fruits", "apple, banana, pear")),
+            ("fruits apple, \\\r\n  pear", ("fruits", "apple, pear")),
+            ("cheeses", ("cheeses", "")),
+            ("a==b", ("a", "=b")),
+            ("a = : b", ("a", ": b")),
+            ("a b=c", ("a", "b=c")),
+            ("a=b  ", ("a", "b  ")),
+            ("a\\ b\\:c\\=d=e", ("a b:c=d", "e")),
+            ("a=\\  b", ("a", "  b")),
+            ("a=\\t\\n\\r\\f\\x\\\\", ("a", "\t\n\r\u{c}x\\")),
+            ("a=\\u00e4\\ud83d\\ude00", ("a", "ä😀")),
+            ("a=b#c!d", ("a", "b#c!d")),
+            ("a=b\\\n#c", ("a", "b#c")),
+            ("a=b\\\n\nc", ("a", "b")),
+            ("a=b\\", ("a", "b")),
+            ("=b", ("", "b")),
+            ("\u{feff}a=b", ("a", "b")),
+        ] {
+            let (name, value) = &read(text)[0];
+            assert_eq!((name.as_str(), value.as_str()), expected, "{text:?}");
+        }
+        let text = "# one \\\n! two\r\r\n \t\u{c}\n  # three\na=1\rb=2\r\nc=3\n\n";
+        let names: Vec<_> = read(text).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_malformed_escape_names_its_line_and_not_its_text() {
+        for text in ["\\u12", "\\u12g4", "\\ud83d", "\\ud83dx", "\\ude00", "\\ud83d\\u0041"] {
+            match parse(&format!("# c\na=1\nsecret={text}\nb=2"), "here") {
+                Err(error @ ConfigError::Syntax { line: 3, .. }) => {
+                    let said = error.to_string();
+                    assert!(
+                        said.starts_with("here, line 3: ") && !said.contains("secret"),
+                        "{said}"
+                    );
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(?s)[ -~\\s\\\\u#!=:]{0,40}|(?s).{0,40}") {
+            let _outcome = parse(&text, "test");
+        }
+
+        #[test]
+        fn what_is_escaped_comes_back(properties in prop::collection::vec(("(?s).{0,12}", "(?s).{0,12}"), 0..6)) {
+            let escape = |text: &str| -> String {
+                text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
+            };
+            let text: String = properties
+                .iter()
+                .map(|(name, value)| format!("{}={}\n", escape(name), escape(value)))
+                .collect();
+            prop_assert_eq!(read(&text), properties);
+        }
+    }
+}

@@ -30,10 +30,10 @@ impl Property {
         }
     }
 
-    fn permits(&self, number: Option<i64>) -> bool {
+    fn permits(&self, number: Option<i128>) -> bool {
         match (self.range, number) {
             (Some((low, high, also)), Some(number)) => {
-                (low..=high).contains(&number) || also == Some(number)
+                (low.into()..=high.into()).contains(&number) || also.map(i128::from) == Some(number)
             }
             _ => true,
         }

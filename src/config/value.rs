@@ -38,7 +38,7 @@ pub(super) trait Value: Sized {
     fn parse(text: &str) -> Result<Self, Unreadable>;
 
     /// The value as a number, if it is one that a range can bound.
-    fn number(&self) -> Option<i64> {
+    fn number(&self) -> Option<i128> {
         None
     }
 
@@ -59,12 +59,11 @@ fn show_millis(wait: &Duration) -> String {
     wait.as_millis().to_string()
 }
 
-fn saturating<T: TryInto<i64>>(number: T) -> Option<i64> {
-    Some(number.try_into().unwrap_or(i64::MAX))
+fn saturating<T: TryInto<i128>>(number: T) -> Option<i128> {
+    Some(number.try_into().unwrap_or(i128::MAX))
 }
 
-/// Integers: read as an `i64` first, so that a value out of the type's range is told from one that is no number only
-/// by the range in the message.
+/// Integers. Text beyond the type's range is refused as text that is no number is: the message says the range.
 macro_rules! integer {
     ($($ty:ty),*) => {$(
         impl Value for $ty {
@@ -79,7 +78,7 @@ macro_rules! integer {
                 from_str(text)
             }
 
-            fn number(&self) -> Option<i64> {
+            fn number(&self) -> Option<i128> {
                 saturating(*self)
             }
 
@@ -125,7 +124,7 @@ impl Value for Duration {
         Ok(Self::from_millis(millis).settle())
     }
 
-    fn number(&self) -> Option<i64> {
+    fn number(&self) -> Option<i128> {
         saturating(self.as_millis())
     }
 
@@ -177,7 +176,7 @@ impl Value for Option<u32> {
         }
     }
 
-    fn number(&self) -> Option<i64> {
+    fn number(&self) -> Option<i128> {
         self.map_or(Some(-1), saturating)
     }
 
