@@ -1,4 +1,5 @@
-//! One entry of `bootstrap.servers`. Says nothing about whether the host can be resolved or reached.
+//! One entry of `bootstrap.servers`. Says nothing about whether the host can be resolved or
+//! reached.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The one builder of all configurations: collects what the user sets, by type or by Kafka's name, and checks it at the
-//! end. Knows no property by name: the tables do.
+//! The one builder of all configurations: collects what the user sets, by type or by Kafka's name,
+//! and checks it at the end. Knows no property by name: the tables do.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,8 @@ use super::properties_file;
 use super::property::{Property, Row};
 use crate::error::ConfigError;
 
-/// A configuration that a [`ConfigBuilder`] can build: [`ProducerConfig`](super::ProducerConfig), ...
+/// A configuration that a [`ConfigBuilder`] can build: [`ProducerConfig`](super::ProducerConfig),
+/// ...
 ///
 /// Sealed: the configurations are those of this crate.
 #[expect(private_bounds, reason = "the bound is what seals it")]
@@ -34,7 +35,8 @@ pub(super) trait Table: Sized + 'static {
     /// Its common part, to be set.
     fn client_mut(&mut self) -> &mut ClientConfig;
 
-    /// Checks the rules between properties, and sets what follows from others; each value is in range by now.
+    /// Checks the rules between properties, and sets what follows from others; each value is in
+    /// range by now.
     fn settle(&mut self, provided: &mut Provided) -> Result<(), ConfigError>;
 }
 
@@ -42,7 +44,8 @@ pub(super) trait Table: Sized + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Provided {
     names: BTreeSet<&'static str>,
-    /// Values that were refused when they were set. Kept until the end, since a later value replaces them.
+    /// Values that were refused when they were set. Kept until the end, since a later value
+    /// replaces them.
     refused: Vec<(&'static str, ConfigError)>,
     notes: Notes,
 }
@@ -69,8 +72,8 @@ impl Provided {
     }
 }
 
-/// Builds a configuration from typed values, Kafka's property names and `.properties` files, mixed as needed: what is
-/// set last holds.
+/// Builds a configuration from typed values, Kafka's property names and `.properties` files, mixed
+/// as needed: what is set last holds.
 ///
 /// Nothing is checked before [`build`](Self::build), except that a file can be read.
 #[derive(Debug)]
@@ -85,10 +88,11 @@ impl<C: Configuration> ConfigBuilder<C> {
         Self { config: C::new(), provided: Provided::default() }
     }
 
-    /// Sets a property by Kafka's name, from Kafka's text form. Blanks around the value do not matter.
+    /// Sets a property by Kafka's name, from Kafka's text form. Blanks around the value do not
+    /// matter.
     ///
-    /// A value that cannot be read makes [`build`](Self::build) fail, unless a later one replaces it. A name that Kafka
-    /// does not have, or that has no effect here, is warned about and listed.
+    /// A value that cannot be read makes [`build`](Self::build) fail, unless a later one replaces
+    /// it. A name that Kafka does not have, or that has no effect here, is warned about and listed.
     pub fn set(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let (name, value) = (name.as_ref(), value.as_ref());
         if let Some(row) = C::rows().iter().find(|row| row.property.name == name) {
@@ -158,8 +162,8 @@ impl<C: Configuration> ConfigBuilder<C> {
     /// Checks everything, and warns (by `tracing`) about what has no effect.
     ///
     /// # Errors
-    /// The first thing that is wrong: a required property is missing, a value cannot be read or is out of range, two
-    /// contradict each other, or one is not supported yet.
+    /// The first thing that is wrong: a required property is missing, a value cannot be read or is
+    /// out of range, two contradict each other, or one is not supported yet.
     pub fn build(mut self) -> Result<C, ConfigError> {
         if !self.provided.refused.is_empty() {
             return Err(self.provided.refused.remove(0).1);
@@ -224,7 +228,8 @@ macro_rules! entry_points {
                 Self::builder().properties_str(text)?.build()
             }
 
-            /// Builds a configuration from a `.properties` file, which is read as UTF-8. Blocks while it reads.
+            /// Builds a configuration from a `.properties` file, which is read as UTF-8. Blocks
+            /// while it reads.
             ///
             /// # Errors
             /// [`ConfigError::File`](crate::ConfigError::File),
@@ -241,19 +246,20 @@ macro_rules! entry_points {
                 $crate::config::builder::list::<Self>()
             }
 
-            /// The value of a property by Kafka's name, in Kafka's text form; `None` if it is not in the table.
+            /// The value of a property by Kafka's name, in Kafka's text form; `None` if it is not
+            /// in the table.
             pub fn get(&self, name: &str) -> Option<String> {
                 $crate::config::builder::get(self, name)
             }
 
-            /// The names that were set and that Kafka's client of this kind does not have, in the order they were set.
-            /// Each was warned about when the configuration was built.
+            /// The names that were set and that Kafka's client of this kind does not have, in the
+            /// order they were set. Each was warned about when the configuration was built.
             pub fn unknown_properties(&self) -> &[String] {
                 &$crate::config::builder::Table::common(self).notes().unknown
             }
 
-            /// The properties that were set, that Kafka's client of this kind has, and that have no effect here. Each
-            /// was warned about when the configuration was built.
+            /// The properties that were set, that Kafka's client of this kind has, and that have no
+            /// effect here. Each was warned about when the configuration was built.
             pub fn ignored_properties(&self) -> &[$crate::config::IgnoredProperty] {
                 &$crate::config::builder::Table::common(self).notes().ignored
             }

@@ -1,4 +1,5 @@
-//! The table of properties that every client has: how to reach the cluster, and how patient to be with it.
+//! The table of properties that every client has: how to reach the cluster, and how patient to be
+//! with it.
 //!
 //! Says nothing about records: what a producer or a reader adds is in its own table.
 
@@ -26,71 +27,75 @@ properties! {
     pub struct ClientConfig { notes: Notes = Notes::default(), }
     setters { <C: Configuration> ConfigBuilder<C> } via Table::client_mut;
 
-    /// Where to find the cluster at first: `host:port` entries separated by commas, an IPv6 address in brackets.
-    /// Not all brokers need to be named, but more than one lets the client start while one is down. Required.
+    /// Where to find the cluster at first: `host:port` entries separated by commas, an IPv6 address
+    /// in brackets. Not all brokers need to be named, but more than one lets the client start while
+    /// one is down. Required.
     "bootstrap.servers" => bootstrap_servers: Vec<HostPort> as &[HostPort] = [];
 
-    /// The name by which brokers log and throttle this client. Unset, it is `producer-1`, `producer-2`, ... by the
-    /// kind of client.
+    /// The name by which brokers log and throttle this client. Unset, it is `producer-1`,
+    /// `producer-2`, ... by the kind of client.
     "client.id" => client_id: String as &str = "";
 
-    /// How long a connection may go unused before it is closed; `None` (in Kafka's text form, a negative number)
-    /// keeps it open.
+    /// How long a connection may go unused before it is closed; `None` (in Kafka's text form, a
+    /// negative number) keeps it open.
     "connections.max.idle.ms" => connections_max_idle: Option<Duration> =
         Some(Duration::from_millis(540000));
 
-    /// How old metadata may get before it is fetched again without being asked for, so that new brokers and partitions
-    /// are noticed.
+    /// How old metadata may get before it is fetched again without being asked for, so that new
+    /// brokers and partitions are noticed.
     "metadata.max.age.ms" => metadata_max_age: Duration = 300000, [0 ..= 9223372036854775807];
 
-    /// How long a topic stays among those whose metadata is fetched after its last use. Java has it for producers only
-    /// (KIP-526).
+    /// How long a topic stays among those whose metadata is fetched after its last use. Java has it
+    /// for producers only (KIP-526).
     "metadata.max.idle.ms" => metadata_max_idle: Duration = 300000, [5000 ..= 9223372036854775807];
 
-    /// How long metadata may stay unobtainable before the client starts over from `bootstrap.servers`, if
-    /// `metadata.recovery.strategy` is `rebootstrap` (KIP-1102).
+    /// How long metadata may stay unobtainable before the client starts over from
+    /// `bootstrap.servers`, if `metadata.recovery.strategy` is `rebootstrap` (KIP-1102).
     "metadata.recovery.rebootstrap.trigger.ms" => metadata_recovery_rebootstrap_trigger: Duration =
         300000, [0 ..= 9223372036854775807];
 
-    /// What to do when none of the known brokers can be reached: start over from `bootstrap.servers`, or keep trying
-    /// those that are known (KIP-899).
+    /// What to do when none of the known brokers can be reached: start over from
+    /// `bootstrap.servers`, or keep trying those that are known (KIP-899).
     "metadata.recovery.strategy" => metadata_recovery_strategy: MetadataRecoveryStrategy =
         MetadataRecoveryStrategy::Rebootstrap;
 
-    /// The size in bytes of the socket's receive buffer (`SO_RCVBUF`); `None` (in Kafka's text form, -1) leaves it to
-    /// the operating system. Readers have a default of 65536.
+    /// The size in bytes of the socket's receive buffer (`SO_RCVBUF`); `None` (in Kafka's text
+    /// form, -1) leaves it to the operating system. Readers have a default of 65536.
     "receive.buffer.bytes" => receive_buffer_bytes: Option<u32> = 32768, [-1 ..= 2147483647];
 
-    /// The largest response in bytes that is accepted; a longer one closes the connection. **Not a property of the Java
-    /// client**, which takes what comes: it has the name, the default and the range of librdkafka's.
+    /// The largest response in bytes that is accepted; a longer one closes the connection. **Not a
+    /// property of the Java client**, which takes what comes: it has the name, the default and the
+    /// range of librdkafka's.
     "receive.message.max.bytes" => receive_message_max_bytes: usize =
         100000000, [1000 ..= 2147483647];
 
-    /// The longest wait before connecting again to a broker that keeps failing; up to it, the wait doubles with each
-    /// failure, give or take 20 % (KIP-144). If only `reconnect.backoff.ms` is set, it is the longest wait too.
+    /// The longest wait before connecting again to a broker that keeps failing; up to it, the wait
+    /// doubles with each failure, give or take 20 % (KIP-144). If only `reconnect.backoff.ms` is
+    /// set, it is the longest wait too.
     "reconnect.backoff.max.ms" => reconnect_backoff_max: Duration =
         1000, [0 ..= 9223372036854775807];
 
     /// How long to wait before connecting again to a broker after the first failure.
     "reconnect.backoff.ms" => reconnect_backoff: Duration = 50, [0 ..= 9223372036854775807];
 
-    /// How long to wait for the response to a request; then its connection is closed, and the request is sent again or
-    /// fails.
+    /// How long to wait for the response to a request; then its connection is closed, and the
+    /// request is sent again or fails.
     "request.timeout.ms" => request_timeout: Duration = 30000, [0 ..= 2147483647];
 
-    /// The longest wait before a failed request is sent again; up to it, the wait doubles with each failure, give or
-    /// take 20 % (KIP-580). If `retry.backoff.ms` is larger, this is the wait from the start.
+    /// The longest wait before a failed request is sent again; up to it, the wait doubles with each
+    /// failure, give or take 20 % (KIP-580). If `retry.backoff.ms` is larger, this is the wait from
+    /// the start.
     "retry.backoff.max.ms" => retry_backoff_max: Duration = 1000, [0 ..= 9223372036854775807];
 
     /// How long to wait before a request is sent again after its first failure.
     "retry.backoff.ms" => retry_backoff: Duration = 100, [0 ..= 9223372036854775807];
 
-    /// The size in bytes of the socket's send buffer (`SO_SNDBUF`); `None` (in Kafka's text form, -1) leaves it to the
-    /// operating system.
+    /// The size in bytes of the socket's send buffer (`SO_SNDBUF`); `None` (in Kafka's text form,
+    /// -1) leaves it to the operating system.
     "send.buffer.bytes" => send_buffer_bytes: Option<u32> = 131072, [-1 ..= 2147483647];
 
-    /// The longest that setting up a connection may take; up to it, the allowance doubles with each failure, give or
-    /// take 20 % (KIP-601).
+    /// The longest that setting up a connection may take; up to it, the allowance doubles with each
+    /// failure, give or take 20 % (KIP-601).
     "socket.connection.setup.timeout.max.ms" => socket_connection_setup_timeout_max: Duration =
         30000, [1 ..= 9223372036854775807];
 
@@ -99,7 +104,8 @@ properties! {
         10000, [1 ..= 9223372036854775807];
 }
 
-/// What a client does when it has lost every broker it knew (`metadata.recovery.strategy`, KIP-899).
+/// What a client does when it has lost every broker it knew (`metadata.recovery.strategy`,
+/// KIP-899).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MetadataRecoveryStrategy {
     /// Keep trying the known brokers.
@@ -134,12 +140,14 @@ impl FromStr for MetadataRecoveryStrategy {
 entry_points!(ClientConfig);
 
 impl ClientConfig {
-    /// The defaults of clients that read: Java's consumer has a larger receive buffer than its producer.
+    /// The defaults of clients that read: Java's consumer has a larger receive buffer than its
+    /// producer.
     pub(super) fn for_reading() -> Self {
         Self { receive_buffer_bytes: Some(65536), ..Self::defaults() }
     }
 
-    /// Sees to it that a response with `fetch.max.bytes` of records, `needed` in all, is not too long.
+    /// Sees to it that a response with `fetch.max.bytes` of records, `needed` in all, is not too
+    /// long.
     pub(super) fn make_room_for(
         &mut self,
         needed: usize,
@@ -199,7 +207,8 @@ impl ClientConfig {
     }
 }
 
-/// As Java does: a first wait above the longest one is legal, and means that the longest one is always taken.
+/// As Java does: a first wait above the longest one is legal, and means that the longest one is
+/// always taken.
 fn warn_if_static(first: (&'static str, Duration), longest: (&'static str, Duration)) {
     if first.1 > longest.1 {
         tracing::warn!(

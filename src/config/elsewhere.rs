@@ -1,5 +1,6 @@
-//! The properties of Kafka's that are in no table of this crate, and what becomes of them: some have no effect, and the
-//! user is told why; some must not be ignored silently, and are refused. Also hints for names that are not Kafka's.
+//! The properties of Kafka's that are in no table of this crate, and what becomes of them: some
+//! have no effect, and the user is told why; some must not be ignored silently, and are refused.
+//! Also hints for names that are not Kafka's.
 
 /// A property of Kafka's that is in no table here.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! Configuration: Kafka's properties, by Kafka's names and with Kafka's defaults, as typed values.
 //!
-//! Each kind of client has a configuration of its own ([`ProducerConfig`], [`ReaderConfig`]), with a part that all share
-//! ([`ClientConfig`]). All are built by the [`ConfigBuilder`]: from typed setters, from names and texts, from a
-//! `.properties` file, or a mixture. Everything is checked once, when it is built; an error ([`ConfigError`]) names the
-//! property, the value and what is allowed. Names that Kafka does not have, and properties that have no effect here, are
-//! warned about and can be listed.
+//! Each kind of client has a configuration of its own ([`ProducerConfig`], [`ReaderConfig`]), with
+//! a part that all share ([`ClientConfig`]). All are built by the [`ConfigBuilder`]: from typed
+//! setters, from names and texts, from a `.properties` file, or a mixture. Everything is checked
+//! once, when it is built; an error ([`ConfigError`]) names the property, the value and what is
+//! allowed. Names that Kafka does not have, and properties that have no effect here, are warned
+//! about and can be listed.
 //!
 //! [`ConfigError`]: crate::ConfigError
 

@@ -1,4 +1,5 @@
-//! The producer's table, and the rules between its properties. What the values do is the producer's business.
+//! The producer's table, and the rules between its properties. What the values do is the producer's
+//! business.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,8 @@ use crate::error::ConfigError;
 use crate::time::Duration;
 use crate::types::{Compression, UnknownName};
 
-/// The most requests in flight that a broker can check for order: it remembers five batches of each producer.
+/// The most requests in flight that a broker can check for order: it remembers five batches of each
+/// producer.
 const MAX_IN_FLIGHT_WITH_IDEMPOTENCE: usize = 5;
 
 properties! {
@@ -32,22 +34,23 @@ properties! {
     pub struct ProducerConfig { client: ClientConfig = ClientConfig::defaults(), }
     setters { ConfigBuilder<ProducerConfig> } via std::convert::identity;
 
-    /// Which replicas must have a record before it counts as sent: all in sync, the leader, or none. With `0` nothing is
-    /// awaited, and a record's offset is unknown.
+    /// Which replicas must have a record before it counts as sent: all in sync, the leader, or
+    /// none. With `0` nothing is awaited, and a record's offset is unknown.
     "acks" => acks: Acks = Acks::All;
 
-    /// The size in bytes up to which the records of a partition are gathered in one batch. 0 turns batching off. A record
-    /// that is larger gets a batch of its own.
+    /// The size in bytes up to which the records of a partition are gathered in one batch. 0 turns
+    /// batching off. A record that is larger gets a batch of its own.
     "batch.size" => batch_size: usize = 16384, [0 ..= 2147483647];
 
-    /// The memory in bytes for records that are not acknowledged yet. When it is used up, `send` waits for up to
-    /// `max.block.ms`.
+    /// The memory in bytes for records that are not acknowledged yet. When it is used up, `send`
+    /// waits for up to `max.block.ms`.
     "buffer.memory" => buffer_memory: usize = 33554432, [0 ..= 9223372036854775807];
 
     /// The level of gzip: 1 is the fastest, 9 the smallest, -1 zlib's own choice (KIP-390).
     "compression.gzip.level" => compression_gzip_level: i32 = -1, [1 ..= 9 or -1];
 
-    /// The level of lz4 (KIP-390). The encoder here has a single level, so it has no effect at present.
+    /// The level of lz4 (KIP-390). The encoder here has a single level, so it has no effect at
+    /// present.
     "compression.lz4.level" => compression_lz4_level: i32 = 9, [1 ..= 17];
 
     /// How batches are compressed.
@@ -56,46 +59,48 @@ properties! {
     /// The level of zstd: higher is smaller and slower, negative ones are the fastest (KIP-390).
     "compression.zstd.level" => compression_zstd_level: i32 = 3, [-131072 ..= 22];
 
-    /// How long a record may take from the end of `send` to its acknowledgement or failure, waiting and retries
-    /// included (KIP-91). At least `linger.ms` + `request.timeout.ms`; raised to that if it was not set.
+    /// How long a record may take from the end of `send` to its acknowledgement or failure, waiting
+    /// and retries included (KIP-91). At least `linger.ms` + `request.timeout.ms`; raised to that
+    /// if it was not set.
     "delivery.timeout.ms" => delivery_timeout: Duration = 120000, [0 ..= 2147483647];
 
-    /// Whether the broker stores each batch once and in order however often it is sent (KIP-98, KIP-679). Needs `acks`
-    /// all, at least one of `retries`, and at most five of `max.in.flight.requests.per.connection`; if it was not set,
-    /// other `acks` or no `retries` switch it off.
+    /// Whether the broker stores each batch once and in order however often it is sent (KIP-98,
+    /// KIP-679). Needs `acks` all, at least one of `retries`, and at most five of
+    /// `max.in.flight.requests.per.connection`; if it was not set, other `acks` or no `retries`
+    /// switch it off.
     "enable.idempotence" => enable_idempotence: bool = true;
 
-    /// How long a batch waits for more records before it is sent, unless it fills up earlier. 0 sends as soon as the
-    /// connection allows.
+    /// How long a batch waits for more records before it is sent, unless it fills up earlier. 0
+    /// sends as soon as the connection allows.
     "linger.ms" => linger: Duration = 5, [0 ..= 9223372036854775807];
 
-    /// How long `send` may wait for metadata and for room in `buffer.memory`, together; and how long looking up
-    /// partitions may take.
+    /// How long `send` may wait for metadata and for room in `buffer.memory`, together; and how
+    /// long looking up partitions may take.
     "max.block.ms" => max_block: Duration = 60000, [0 ..= 9223372036854775807];
 
-    /// How many requests may be unanswered on a connection. With more than one and without idempotence, a retry may
-    /// change the order of records.
+    /// How many requests may be unanswered on a connection. With more than one and without
+    /// idempotence, a retry may change the order of records.
     "max.in.flight.requests.per.connection" => max_in_flight_requests_per_connection: usize =
         5, [1 ..= 2147483647];
 
-    /// The size in bytes that neither a record (before compression) nor a request may exceed. The broker has a limit of
-    /// its own for batches, `message.max.bytes`.
+    /// The size in bytes that neither a record (before compression) nor a request may exceed. The
+    /// broker has a limit of its own for batches, `message.max.bytes`.
     "max.request.size" => max_request_size: usize = 1048576, [0 ..= 2147483647];
 
     /// Whether records without a key go less often to partitions whose broker is slow (KIP-794).
     "partitioner.adaptive.partitioning.enable" => partitioner_adaptive_partitioning_enable: bool =
         true;
 
-    /// How long a partition's broker may take no batch before records without a key avoid the partition; 0 turns this
-    /// off (KIP-794).
+    /// How long a partition's broker may take no batch before records without a key avoid the
+    /// partition; 0 turns this off (KIP-794).
     "partitioner.availability.timeout.ms" => partitioner_availability_timeout: Duration =
         0, [0 ..= 9223372036854775807];
 
     /// Whether the partition is chosen as if records had no key (KIP-794).
     "partitioner.ignore.keys" => partitioner_ignore_keys: bool = false;
 
-    /// How often a failed batch is sent again. `delivery.timeout.ms` ends retrying as well, and is the better way to
-    /// limit it.
+    /// How often a failed batch is sent again. `delivery.timeout.ms` ends retrying as well, and is
+    /// the better way to limit it.
     "retries" => retries: u32 = 2147483647, [0 ..= 2147483647];
 }
 
@@ -152,7 +157,7 @@ const ELSEWHERE: &[Elsewhere] = &[
     elsewhere::ignored("key.serializer", elsewhere::SERDE),
     elsewhere::ignored(
         "partitioner.class",
-        "it names a Java class; give a partitioner in code (unset, partitions are chosen as Java's default does)",
+        "it names a Java class; a partitioner is given in code, and the default is as Java's",
     ),
     elsewhere::ignored("transaction.timeout.ms", "it is for transactional producers only"),
     elsewhere::only("transaction.two.phase.commit.enable", "false", elsewhere::TRANSACTIONS),
@@ -192,8 +197,8 @@ impl ProducerConfig {
         Ok(())
     }
 
-    /// KIP-679, as Java: what the user asked for must hold; the default gives way to `acks` and `retries`, but not to too
-    /// many requests in flight.
+    /// KIP-679, as Java: what the user asked for must hold; the default gives way to `acks` and
+    /// `retries`, but not to too many requests in flight.
     fn settle_idempotence(&mut self, provided: &Provided) -> Result<(), ConfigError> {
         if !self.enable_idempotence {
             return Ok(());

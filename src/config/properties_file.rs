@@ -1,12 +1,14 @@
-//! The format of Java's `.properties` files, as `java.util.Properties.load` reads it. Knows nothing about what the
-//! properties mean; problems name the line and never repeat the text, which may hold secrets.
+//! The format of Java's `.properties` files, as `java.util.Properties.load` reads it. Knows nothing
+//! about what the properties mean; problems name the line and never repeat the text, which may hold
+//! secrets.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use crate::error::ConfigError;
 
-/// A line as the user sees it, or several that backslashes join: the characters, each with the number of its line.
+/// A line as the user sees it, or several that backslashes join: the characters, each with the
+/// number of its line.
 struct Cursor<'a> {
     chars: Peekable<Chars<'a>>,
     line: usize,
@@ -62,17 +64,27 @@ impl Cursor<'_> {
         while self.chars.next_if(|c| is_blank(*c)).is_some() {}
     }
 
+    fn at_joined_line_end(&self) -> bool {
+        let mut ahead = self.chars.clone();
+        ahead.next() == Some('\\') && matches!(ahead.next(), None | Some('\n' | '\r'))
+    }
+
     /// Skips empty lines and comments; whether there is something after them.
     fn skip_to_content(&mut self) -> bool {
         loop {
             self.skip_blanks();
-            match self.chars.peek() {
+            match self.chars.peek().copied() {
                 None => return false,
                 // A backslash does not continue a comment.
                 Some('#' | '!') => {
                     while self.chars.next_if(|c| !matches!(c, '\n' | '\r')).is_some() {}
                 }
                 Some('\n' | '\r') => {
+                    self.take_line_end();
+                }
+                // Nothing but a backslash: an empty line, joined or not.
+                Some('\\') if self.at_joined_line_end() => {
+                    self.chars.next();
                     self.take_line_end();
                 }
                 Some(_) => return true,
@@ -136,7 +148,8 @@ impl Cursor<'_> {
         }
     }
 
-    /// Reads what follows `\u`: four hexadecimal digits of UTF-16; two such escapes may form one character.
+    /// Reads what follows `\u`: four hexadecimal digits of UTF-16; two such escapes may form one
+    /// character.
     fn unicode(&mut self) -> Result<char, &'static str> {
         const HALF: &str = "a \\u escape that is half of a surrogate pair";
         let first = self.code_unit()?;
@@ -204,6 +217,7 @@ mod tests {
             assert_eq!((name.as_str(), value.as_str()), expected, "{text:?}");
         }
         let text = "# one \\\n! two\r\r\n \t\u{c}\n  # three\na=1\rb=2\r\nc=3\n\n";
+        assert_eq!(read("\\\n\n\\\r\n  \\\n#a\n\\"), []);
         let names: Vec<_> = read(text).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["a", "b", "c"]);
     }
@@ -231,7 +245,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_escaped_comes_back(properties in prop::collection::vec(("(?s).{0,12}", "(?s).{0,12}"), 0..6)) {
+        fn what_is_escaped_comes_back(
+            properties in prop::collection::vec(("(?s).{0,12}", "(?s).{0,12}"), 0..6)
+        ) {
             let escape = |text: &str| -> String {
                 text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
             };

@@ -1,6 +1,6 @@
-//! The table macro: from one row per property follow the struct field, the accessor, the builder's setter, reading from
-//! text, the check of the range, and the documentation. Rules between properties are not here: see each
-//! configuration's `settle`.
+//! The table macro: from one row per property follow the struct field, the accessor, the builder's
+//! setter, reading from text, the check of the range, and the documentation. Rules between
+//! properties are not here: see each configuration's `settle`.
 
 use super::value::Value;
 use crate::error::ConfigError;
@@ -14,7 +14,8 @@ pub struct Property {
     pub doc: &'static str,
     /// What a value must be: a whole number, one of some names, ...
     pub expected: &'static str,
-    /// The smallest and the largest number allowed, and one more outside of them that has a meaning of its own.
+    /// The smallest and the largest number allowed, and one more outside of them that has a meaning
+    /// of its own.
     pub range: Option<(i64, i64, Option<i64>)>,
 }
 
@@ -72,8 +73,8 @@ pub(super) struct Row<C: 'static> {
 /// "kafka.name" => field: Type = default, [lowest ..= highest or another];
 /// ```
 ///
-/// The range may be left out, and so may `or another`. `as &View` after the type is for values that own memory: the
-/// setter then takes Kafka's text form, and the accessor gives a `&View`.
+/// The range may be left out, and so may `or another`. `as &View` after the type is for values that
+/// own memory: the setter then takes Kafka's text form, and the accessor gives a `&View`.
 macro_rules! properties {
     (
         $(#[doc = $struct_doc:literal])*

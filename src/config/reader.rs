@@ -1,5 +1,5 @@
-//! The table of the plain reader of assigned partitions, and its rules. It has no group, commits nothing and is told where
-//! to start, so most of the consumer's properties have no meaning for it.
+//! The table of the plain reader of assigned partitions, and its rules. It has no group, commits
+//! nothing and is told where to start, so most of the consumer's properties have no meaning for it.
 
 use super::builder::{ConfigBuilder, Configuration, Provided, Table, entry_points};
 use super::common::ClientConfig;
@@ -12,15 +12,17 @@ use crate::time::Duration;
 const FETCH_OVERHEAD: usize = 512;
 
 properties! {
-    /// The configuration of a reader of assigned partitions: the properties of Kafka's consumer that concern fetching.
+    /// The configuration of a reader of assigned partitions: the properties of Kafka's consumer
+    /// that concern fetching.
     pub struct ReaderConfig { client: ClientConfig = ClientConfig::defaults(), }
     setters { ConfigBuilder<ReaderConfig> } via std::convert::identity;
 
-    /// Whether the CRC of every batch is checked. Without it, corruption on the way or on disk goes unnoticed.
+    /// Whether the CRC of every batch is checked. Without it, corruption on the way or on disk goes
+    /// unnoticed.
     "check.crcs" => check_crcs: bool = true;
 
-    /// The most bytes of records that a response should have, over all partitions; a first batch that is larger comes
-    /// all the same (KIP-74).
+    /// The most bytes of records that a response should have, over all partitions; a first batch
+    /// that is larger comes all the same (KIP-74).
     "fetch.max.bytes" => fetch_max_bytes: usize = 52428800, [0 ..= 2147483647];
 
     /// How long the broker may wait for `fetch.min.bytes` before it answers with less.
@@ -29,8 +31,8 @@ properties! {
     /// How many bytes of records the broker waits for, up to `fetch.max.wait.ms`.
     "fetch.min.bytes" => fetch_min_bytes: usize = 1, [0 ..= 2147483647];
 
-    /// The most bytes of records that a response should have of one partition; a first batch that is larger comes all
-    /// the same (KIP-74).
+    /// The most bytes of records that a response should have of one partition; a first batch that
+    /// is larger comes all the same (KIP-74).
     "max.partition.fetch.bytes" => max_partition_fetch_bytes: usize = 1048576, [0 ..= 2147483647];
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Knows no property by name, and no range: those are in the tables.
 
-use std::fmt::Display;
-
 use super::address::HostPort;
 use super::common::MetadataRecoveryStrategy;
 use super::producer::Acks;
@@ -12,8 +10,8 @@ use crate::types::Compression;
 
 /// The longest wait there is: ten years.
 ///
-/// Longer ones (Java programs write `Long.MAX_VALUE` for "for ever") are cut to it, so that adding a configured wait
-/// to an instant cannot overflow.
+/// Longer ones (Java programs write `Long.MAX_VALUE` for "for ever") are cut to it, so that adding
+/// a configured wait to an instant cannot overflow.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Text that is no value of its type.
@@ -63,7 +61,8 @@ fn saturating<T: TryInto<i128>>(number: T) -> Option<i128> {
     Some(number.try_into().unwrap_or(i128::MAX))
 }
 
-/// Integers. Text beyond the type's range is refused as text that is no number is: the message says the range.
+/// Integers. Text beyond the type's range is refused as text that is no number is: the message says
+/// the range.
 macro_rules! integer {
     ($($ty:ty),*) => {$(
         impl Value for $ty {
@@ -245,7 +244,7 @@ macro_rules! named {
             }
 
             fn show(&self) -> String {
-                (self as &dyn Display).to_string()
+                self.to_string()
             }
         }
     )*};

@@ -1,4 +1,5 @@
-//! What the tables cannot say row by row: rules between properties, the ways to set them, and what is told to whom.
+//! What the tables cannot say row by row: rules between properties, the ways to set them, and what
+//! is told to whom.
 
 mod tables;
 

@@ -1,12 +1,13 @@
-//! The tables, property by property, against Kafka's documentation: defaults, bounds, texts that are refused; and what
-//! becomes of every property that Java's clients have.
+//! The tables, property by property, against Kafka's documentation: defaults, bounds, texts that
+//! are refused; and what becomes of every property that Java's clients have.
 
 use super::super::builder::{ConfigBuilder, Configuration};
 use super::super::elsewhere::{Elsewhere, Fate};
 use super::super::{ClientConfig, ProducerConfig, ReaderConfig, builder, reader};
 use crate::error::ConfigError;
 
-/// Name, default, texts that are read (the bounds among them), texts that are refused (just beyond them among them).
+/// Name, default, texts that are read (the bounds among them), texts that are refused (just beyond
+/// them among them).
 type Case = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Of all clients.
@@ -260,7 +261,8 @@ const JAVA_CONSUMER: &str = "
     session.timeout.ms share.acknowledgement.mode share.acquire.mode value.deserializer
 ";
 
-/// Sets one property, and says how it is shown; a contradiction to another property is none of the row's business.
+/// Sets one property, and says how it is shown; a contradiction to another property is none of the
+/// row's business.
 fn set<C: Configuration>(
     start: ConfigBuilder<C>,
     name: &str,
