@@ -173,6 +173,17 @@ impl ProducerConfig {
         &self.client
     }
 
+    /// The level that goes with [`compression_type`](Self::compression_type); `None` if that has no
+    /// levels.
+    pub fn compression_level(&self) -> Option<i32> {
+        match self.compression_type {
+            Compression::None | Compression::Snappy => None,
+            Compression::Gzip => Some(self.compression_gzip_level),
+            Compression::Lz4 => Some(self.compression_lz4_level),
+            Compression::Zstd => Some(self.compression_zstd_level),
+        }
+    }
+
     /// KIP-91: time to linger and for one request must fit in.
     fn settle_delivery_timeout(&mut self, provided: &Provided) -> Result<(), ConfigError> {
         const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);

@@ -232,6 +232,17 @@ fn transactions_are_refused_and_not_ignored() {
 }
 
 #[test]
+fn the_level_is_that_of_the_codec() {
+    let levels = [("compression.gzip.level", "1"), ("compression.zstd.level", "-5")];
+    for (codec, level) in
+        [("none", None), ("snappy", None), ("gzip", Some(1)), ("lz4", Some(9)), ("zstd", Some(-5))]
+    {
+        let config = producer(&[levels[0], levels[1], ("compression.type", codec)]).unwrap();
+        assert_eq!(config.compression_level(), level, "{codec}");
+    }
+}
+
+#[test]
 fn a_level_without_an_effect_is_listed() {
     let config = producer(&[("compression.lz4.level", "9")]).unwrap();
     assert_eq!(config.ignored_properties()[0].name, "compression.lz4.level");
