@@ -289,3 +289,58 @@ error_codes! {
     132 STREAMS_TOPOLOGY_FENCED abort "The topology's epoch is out of date.";
     133 SHARE_SESSION_LIMIT_REACHED retry "The broker has as many share sessions as it allows.";
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::ErrorCode;
+
+    #[test]
+    fn the_table_is_in_order_and_names_are_unique() {
+        let numbers: Vec<i16> = ErrorCode::ALL.iter().map(|code| code.code()).collect();
+        assert_eq!(numbers, (-1..=133).collect::<Vec<i16>>());
+        let names: HashSet<_> = ErrorCode::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+    }
+
+    #[test]
+    fn codes_are_classed_as_in_the_java_client() {
+        // Name, retriable, refreshes metadata, abortable, fatal.
+        for (code, classes) in [
+            (ErrorCode::NONE, [false, false, false, false]),
+            (ErrorCode::DUPLICATE_SEQUENCE_NUMBER, [false, false, false, false]),
+            (ErrorCode::NOT_ENOUGH_REPLICAS, [true, false, false, false]),
+            (ErrorCode::NOT_COORDINATOR, [true, false, false, false]),
+            (ErrorCode::NOT_LEADER_OR_FOLLOWER, [true, true, false, false]),
+            (ErrorCode::UNKNOWN_TOPIC_ID, [true, true, false, false]),
+            (ErrorCode::TRANSACTION_ABORTABLE, [false, false, true, false]),
+            (ErrorCode::TOPIC_AUTHORIZATION_FAILED, [false, false, true, false]),
+            (ErrorCode::INVALID_PRODUCER_EPOCH, [false, false, true, false]),
+            (ErrorCode::PRODUCER_FENCED, [false, false, false, true]),
+            (ErrorCode::CLUSTER_AUTHORIZATION_FAILED, [false, false, false, true]),
+            (ErrorCode::new(30_000), [false, false, true, false]),
+        ] {
+            let is = [
+                code.is_retriable(),
+                code.refreshes_metadata(),
+                code.is_abortable(),
+                code.is_fatal(),
+            ];
+            assert_eq!(is, classes, "{code}");
+        }
+        let retriable = ErrorCode::ALL.iter().filter(|code| code.is_retriable()).count();
+        let refreshing = ErrorCode::ALL.iter().filter(|code| code.refreshes_metadata()).count();
+        let fatal: Vec<i16> =
+            ErrorCode::ALL.iter().filter(|code| code.is_fatal()).map(|code| code.code()).collect();
+        assert_eq!((retriable, refreshing), (32, 13));
+        assert_eq!(fatal, [31, 35, 49, 53, 90]);
+    }
+
+    #[test]
+    fn a_code_displays_as_its_name() {
+        assert_eq!(ErrorCode::NOT_LEADER_OR_FOLLOWER.to_string(), "NOT_LEADER_OR_FOLLOWER");
+        assert_eq!(ErrorCode::new(999).to_string(), "UNKNOWN_ERROR_CODE(999)");
+        assert_eq!(ErrorCode::default(), ErrorCode::NONE);
+    }
+}

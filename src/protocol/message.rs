@@ -38,6 +38,12 @@ pub trait Message: Wire + Clone + PartialEq + Default + std::fmt::Debug + Send +
     /// From this version on lengths are compact and structs end in tagged fields.
     const FLEXIBLE_FROM: i16;
 
+    /// A message with random values that the version can carry; `None` if there is no such version.
+    #[cfg(any(test, feature = "__arbitrary"))]
+    fn random(rng: &mut fastrand::Rng, version: i16) -> Option<Self> {
+        form_of::<Self>(version).map(|form| Self::arbitrary(rng, form))
+    }
+
     /// Writes the message in a version.
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         match form_of::<Self>(version) {

@@ -107,3 +107,57 @@ impl Reader {
         DecodeError::new(DecodeProblem::Truncated { needed, remaining: self.buf.len() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::writer::Writer;
+
+    fn varint(bytes: &'static [u8]) -> Result<u32, DecodeProblem> {
+        Reader::new(Bytes::from_static(bytes)).varint().map_err(|error| error.problem)
+    }
+
+    #[test]
+    fn varints_are_read_back_at_every_width() {
+        for shift in 0..32 {
+            for value in [1u32 << shift, (1 << shift) - 1, u32::MAX >> shift] {
+                let mut w = Writer::new();
+                w.varint(value);
+                let (length, segments) = w.into_segments();
+                assert_eq!(length, (32 - (value | 1).leading_zeros()).div_ceil(7) as usize);
+                let mut r = Reader::new(segments.concat().into());
+                assert_eq!(r.varint(), Ok(value));
+                assert_eq!(r.finish(), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn varints_are_bounded() {
+        assert_eq!(varint(b"\xff\xff\xff\xff\x0f"), Ok(u32::MAX));
+        // More than 32 bits, more than five bytes, and an end too early.
+        assert_eq!(varint(b"\xff\xff\xff\xff\x1f"), Err(DecodeProblem::Varint));
+        assert_eq!(varint(b"\x80\x80\x80\x80\x80\x01"), Err(DecodeProblem::Varint));
+        let truncated = DecodeProblem::Truncated { needed: 1, remaining: 0 };
+        assert_eq!(varint(b"\x80\x80"), Err(truncated));
+    }
+
+    #[test]
+    fn strings_have_to_be_utf8() {
+        let mut r = Reader::new(Bytes::from_static(b"\xc3\x9f\xc3"));
+        assert_eq!(r.string(2).as_deref(), Ok("ß"));
+        assert_eq!(r.string(1).map_err(|error| error.problem), Err(DecodeProblem::Utf8));
+    }
+
+    #[test]
+    fn a_known_tagged_field_has_to_fill_its_size() {
+        // One field: tag 0, two bytes.
+        let bytes = Bytes::from_static(&[1, 0, 2, 7, 8]);
+        let mut one = Reader::new(bytes.clone());
+        let error = one.tagged(|_, field| field.i8().map(|_| true)).expect_err("a byte is left");
+        assert_eq!(error.problem, DecodeProblem::Trailing(1));
+        let mut unknown = Reader::new(bytes);
+        assert_eq!(unknown.tagged(|_, _| Ok(false)), Ok(()));
+        assert_eq!(unknown.finish(), Ok(()));
+    }
+}

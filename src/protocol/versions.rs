@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use super::api_key::ApiKey;
-use super::messages::APIS;
-
 /// The versions of an API that a side speaks, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VersionRange {
@@ -39,7 +36,24 @@ impl fmt::Display for VersionRange {
     }
 }
 
-/// The versions of an API for which there is a table here.
-pub fn supported(api: ApiKey) -> Option<VersionRange> {
-    APIS.iter().find(|known| known.key == api).map(|known| known.versions)
+#[cfg(test)]
+mod tests {
+    use super::VersionRange;
+
+    #[test]
+    fn the_highest_shared_version_is_picked() {
+        let range = VersionRange::new;
+        for (ours, theirs, picked) in [
+            (range(3, 13), range(0, 7), Some(7)),
+            (range(3, 13), range(13, 20), Some(13)),
+            (range(3, 13), range(5, 6), Some(6)),
+            (range(3, 13), range(0, 2), None),
+            (range(3, 13), range(14, 15), None),
+            // A peer that states an empty range offers nothing.
+            (range(3, 13), range(9, 5), None),
+        ] {
+            assert_eq!(ours.pick(theirs), picked, "{ours} with {theirs}");
+            assert_eq!(theirs.pick(ours), picked, "{theirs} with {ours}");
+        }
+    }
 }

@@ -149,7 +149,12 @@ impl LengthWidth {
         }
     }
 
-    fn write(self, length: Option<usize>, w: &mut Writer, form: Form) -> Result<(), EncodeError> {
+    pub(super) fn write(
+        self,
+        length: Option<usize>,
+        w: &mut Writer,
+        form: Form,
+    ) -> Result<(), EncodeError> {
         let length = match length {
             None if !form.nullable => {
                 return Err(EncodeError::new(form.version, EncodeProblem::Null));

@@ -128,3 +128,34 @@ impl TaggedFields {
         w.append(self.fields);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spliced_bytes_keep_their_place_and_are_not_copied() {
+        let (first, second) = (Bytes::from(vec![1; 10]), Bytes::from(vec![2; 10]));
+        let mut w = Writer::new();
+        w.bytes(first.clone());
+        w.i16(3);
+        let mut inner = Writer::new();
+        inner.i8(4);
+        inner.bytes(Bytes::new());
+        inner.bytes(second.clone());
+        inner.i8(5);
+        w.append(inner);
+        assert_eq!(w.len(), 24);
+        let (total, segments) = w.into_segments();
+        assert_eq!(total, 24);
+        let expected: [&[u8]; 4] = [&first, &[0, 3, 4], &second, &[5]];
+        assert_eq!(segments, expected);
+        assert_eq!(segments[0].as_ptr(), first.as_ptr());
+        assert_eq!(segments[2].as_ptr(), second.as_ptr());
+    }
+
+    #[test]
+    fn nothing_written_is_no_segment() {
+        assert_eq!(Writer::new().into_segments(), (0, Vec::new()));
+    }
+}

@@ -1,4 +1,7 @@
-//! ApiVersions (key 18).
+//! ApiVersions (key 18): what a broker speaks, asked first on every connection.
+//!
+//! v3 is flexible in its body but not in the response's header, and adds features (KIP-584) and the
+//! client's name (KIP-511); v4 allows features to begin at level 0.
 
 use crate::error::ErrorCode;
 use crate::protocol::message::messages;

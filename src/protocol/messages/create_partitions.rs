@@ -1,4 +1,6 @@
 //! CreatePartitions (key 37).
+//!
+//! v2 is flexible; v3 only adds an error code.
 
 use crate::error::ErrorCode;
 use crate::protocol::message::messages;

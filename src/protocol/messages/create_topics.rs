@@ -1,4 +1,7 @@
 //! CreateTopics (key 19).
+//!
+//! v4 allows the broker's defaults for partitions and replicas (-1); v5 answers with the topic's
+//! configuration (KIP-525); v7 with its id.
 
 use crate::error::ErrorCode;
 use crate::protocol::message::messages;

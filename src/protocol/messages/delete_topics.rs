@@ -1,4 +1,6 @@
 //! DeleteTopics (key 20).
+//!
+//! v4 is flexible; v5 explains errors; v6 can name topics by id.
 
 use crate::error::ErrorCode;
 use crate::protocol::message::messages;

@@ -1,4 +1,8 @@
-//! Fetch (key 1).
+//! Fetch (key 1): reads record batches.
+//!
+//! v4 adds isolation levels; v7 sessions (KIP-227); v9 leader epochs; v10 allows zstd; v11 adds the
+//! rack (KIP-392); v12 divergence (KIP-320); v13 has topic ids in place of names; v16 names the
+//! right leader (KIP-951). v15, v17 and v18 are for replicas.
 
 use bytes::Bytes;
 

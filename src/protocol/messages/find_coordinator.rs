@@ -1,4 +1,7 @@
-//! FindCoordinator (key 10).
+//! FindCoordinator (key 10): the broker that coordinates a group or a transactional id.
+//!
+//! v1 adds transactional ids; v4 asks for several keys at once (KIP-699), and moves the answer into
+//! a list; v5 only adds an error code; v6 share groups.
 
 use crate::error::ErrorCode;
 use crate::protocol::message::messages;

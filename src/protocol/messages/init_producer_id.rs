@@ -1,4 +1,7 @@
-//! InitProducerId (key 22).
+//! InitProducerId (key 22): the identity of an idempotent or transactional producer.
+//!
+//! v3 can ask for the next epoch of an id (KIP-360); v4 and v5 only add error codes. v6 (KIP-939)
+//! is unstable in Kafka 4.3 and left out.
 
 use crate::error::ErrorCode;
 use crate::protocol::message::messages;

@@ -1,4 +1,7 @@
-//! ListOffsets (key 2).
+//! ListOffsets (key 2): offsets by timestamp, or by position in the log.
+//!
+//! v2 adds isolation levels; v4 leader epochs; v10 a time-out for tiered storage. The versions from
+//! 7 on give meaning to more negative timestamps, and change no field.
 
 use crate::error::ErrorCode;
 use crate::protocol::message::messages;

@@ -1,4 +1,8 @@
-//! Metadata (key 3).
+//! Metadata (key 3): brokers, topics and the leaders of partitions.
+//!
+//! From v1 on null asks for all topics and an empty list for none; v4 may forbid auto-creation; v7
+//! adds leader epochs; v10 topic ids, by which v12 can ask; v13 an error for the whole answer
+//! (KIP-1102).
 
 use crate::error::ErrorCode;
 use crate::protocol::message::messages;

@@ -30,6 +30,11 @@ pub(super) trait Visitor {
     fn message<M: Message>(&mut self);
 }
 
+/// What is known of the API with this number, if it has a table.
+pub fn find(key: ApiKey) -> Option<&'static Api> {
+    APIS.iter().find(|api| api.key == key)
+}
+
 macro_rules! apis {
     ($($module:ident::$request:ident;)*) => {
         $(pub mod $module;)*

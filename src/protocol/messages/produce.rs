@@ -1,4 +1,7 @@
-//! Produce (key 0).
+//! Produce (key 0): appends record batches.
+//!
+//! v7 allows zstd; v8 names the records at fault (KIP-467); v10 names the right leader (KIP-951);
+//! v12 adds partitions to a transaction by itself (KIP-890); v13 has topic ids in place of names.
 
 use bytes::Bytes;
 
