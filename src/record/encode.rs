@@ -231,7 +231,11 @@ fn headers_size(headers: &[Header<'_>]) -> usize {
 
 #[inline]
 fn put_varint(buf: &mut BytesMut, zigzagged: u64) {
-    let mut bytes = Scratch::<{ MAX_VARINT_LEN + 1 }>::starting_at(0);
+    if zigzagged < 0x80 {
+        buf.extend_from_slice(&[zigzagged as u8]);
+        return;
+    }
+    let mut bytes = Scratch::<MAX_VARINT_LEN>::starting_at(0);
     bytes.varint(zigzagged);
     buf.extend_from_slice(bytes.written());
 }
@@ -239,7 +243,7 @@ fn put_varint(buf: &mut BytesMut, zigzagged: u64) {
 #[inline]
 fn put_headers(buf: &mut BytesMut, headers: &[Header<'_>]) {
     if headers.is_empty() {
-        buf.put_u8(0);
+        buf.extend_from_slice(&[0]);
         return;
     }
     put_varint(buf, varint::zigzag_len(headers.len()));
