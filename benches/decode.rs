@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench decode`
 
+#![allow(clippy::expect_used)] // a bench that fails is to stop
+
 use bytes::{Bytes, BytesMut};
 use divan::Bencher;
 use divan::counter::ItemsCount;

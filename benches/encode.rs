@@ -1,7 +1,9 @@
-//! How fast records become batches: encode, seal, stamp with the CRC, on one thread and into recycled
-//! buffers. Items are records.
+//! How fast records become batches: encode, seal, stamp with the CRC, on one thread and into
+//! recycled buffers. Items are records.
 //!
 //! `cargo bench --bench encode`
+
+#![allow(clippy::expect_used)] // a bench that fails is to stop
 
 use std::hint::black_box;
 
@@ -12,8 +14,8 @@ use milena::record::{BatchBuilder, Codec, SealedBatch};
 use milena::{Compression, Header, ProducerIdentity};
 
 const BATCH_SIZE: usize = 16 * 1024;
-/// Batches in a sample, all alive until its end, as a producer's are until they are acknowledged: no
-/// buffer is still in the nearest cache when its turn comes again.
+/// Batches in a sample, all alive until its end, as a producer's are until they are acknowledged:
+/// no buffer is still in the nearest cache when its turn comes again.
 const BATCHES: usize = 64;
 const NOW: i64 = 1_753_000_000_000;
 const PRODUCER: ProducerIdentity = ProducerIdentity { id: 4711, epoch: 0 };

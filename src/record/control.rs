@@ -15,7 +15,7 @@ const VERSION: i16 = 0;
 const KEY_LEN: usize = 4;
 const VALUE_LEN: usize = 6;
 /// Room for a batch with one marker.
-const BATCH_LEN: usize = HEADER_LEN + 24;
+const BATCH_LEN: usize = HEADER_LEN + 17;
 
 /// What kind of control record one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

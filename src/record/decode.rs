@@ -18,8 +18,9 @@ use crate::types::{Compression, Header, TimestampType};
 const MIN_RECORD_LEN: usize = 7;
 /// The smallest header of a record: two lengths of one byte each.
 const MIN_HEADER_LEN: usize = 2;
-/// The smallest length that a batch of any version can have.
-const MIN_BATCH_LENGTH: i32 = 14;
+/// The smallest that the length field of a batch can be, and of a message of version 0.
+const MIN_LENGTH: i32 = (HEADER_LEN - LENGTH_OVERHEAD) as i32;
+const MIN_OLD_LENGTH: i32 = 14;
 
 /// Cuts bytes, such as a fetched partition's, into batches. An incomplete batch at the end ends the
 /// iteration, since brokers cut their answers by size; the first error ends it too.
@@ -44,13 +45,16 @@ impl Batches {
             return Ok(None);
         }
         let length = header::batch_length(&self.rest).unwrap_or(0);
-        if length < MIN_BATCH_LENGTH {
+        // What is too short for any version has no magic worth believing.
+        if length >= MIN_OLD_LENGTH {
+            header::check_magic(&self.rest)?;
+        }
+        if length < MIN_LENGTH {
             return Err(RecordError::HeaderField {
                 field: "batchLength",
                 value: i64::from(length),
             });
         }
-        header::check_magic(&self.rest)?;
         let size = usize::try_from(length).unwrap_or(0).saturating_add(LENGTH_OVERHEAD);
         if self.rest.len() < size {
             return Ok(None);

@@ -38,10 +38,12 @@ impl SealedBatch {
         let uncompressed_len = buf.len();
         let mut spare = None;
         if codec.compression() != Compression::None {
-            let mut compressed = BytesMut::with_capacity(HEADER_LEN + buf.len() / 2);
-            compressed.resize(HEADER_LEN, 0);
+            let mut compressed = BytesMut::zeroed(HEADER_LEN);
             compress::compress(codec, buf.get(HEADER_LEN..).unwrap_or_default(), &mut compressed)?;
-            spare = Some(std::mem::replace(&mut buf, compressed));
+            // Codecs need room for the worst case. The batch may stay for long: it keeps what it
+            // uses, and the larger buffer is free for the next batch.
+            let exact = BytesMut::from(&compressed[..]);
+            spare = Some(std::mem::replace(&mut buf, exact));
         }
         if buf.len() > MAX_BATCH_LEN {
             return Err(RecordError::BatchSize { count, bytes: buf.len() });
