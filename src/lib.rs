@@ -3,8 +3,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[allow(dead_code, unused_imports)] // Until the producer and the reader use all of it.
+mod client;
 pub mod config;
 mod error;
+#[allow(dead_code, unused_imports)] // Until the producer and the reader use all of it.
+pub mod net;
 #[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
@@ -13,7 +17,7 @@ mod time;
 mod types;
 
 pub use config::{Acks, ProducerConfig, ReaderConfig};
-pub use error::{ConfigError, ErrorCode};
+pub use error::{ClientError, ConfigError, DisconnectReason, ErrorCode, Peer, VersionSpan};
 pub use types::{
     BrokerId, Compression, Header, ProducerIdentity, TimestampType, TopicId, TopicPartition,
     UnknownName,
