@@ -3,12 +3,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[allow(dead_code, unused_imports)] // Until the producer and the reader use all of it.
-mod client;
+#[cfg(feature = "broker")]
+pub mod broker;
 pub mod config;
 mod error;
-#[allow(dead_code, unused_imports)] // Until the producer and the reader use all of it.
-pub mod net;
 #[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
@@ -17,7 +15,7 @@ mod time;
 mod types;
 
 pub use config::{Acks, ProducerConfig, ReaderConfig};
-pub use error::{ClientError, ConfigError, DisconnectReason, ErrorCode, Peer, VersionSpan};
+pub use error::{ConfigError, ErrorCode};
 pub use types::{
     BrokerId, Compression, Header, ProducerIdentity, TimestampType, TopicId, TopicPartition,
     UnknownName,

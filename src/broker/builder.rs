@@ -1,0 +1,198 @@
+//! From settings to a running cluster.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::cluster::{Cluster, Transport};
+use super::error::ClusterError;
+use super::listener;
+use super::shared::{Clock, Shared};
+use super::state::{Defaults, Node, State};
+use super::topic_config::TopicConfig;
+use crate::types::BrokerId;
+
+/// `socket.request.max.bytes`
+const MAX_REQUEST_BYTES: usize = 100 * 1024 * 1024;
+/// The port that nodes without TCP claim to have.
+const IN_MEMORY_PORT: u16 = 9092;
+
+/// Settings of a [`Cluster`], made by [`Cluster::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a cluster runs when `start` is awaited"]
+pub struct ClusterBuilder {
+    nodes: usize,
+    ports: Vec<u16>,
+    in_memory: bool,
+    advertised: BTreeMap<BrokerId, (String, u16)>,
+    racks: BTreeMap<BrokerId, String>,
+    partitions: usize,
+    replication_factor: Option<usize>,
+    auto_create_topics: bool,
+    topic_configs: Vec<(String, String)>,
+    max_request_bytes: usize,
+    validate_records: bool,
+    seed: Option<u64>,
+    start_time_ms: Option<i64>,
+}
+
+impl Default for ClusterBuilder {
+    fn default() -> Self {
+        Self {
+            nodes: 1,
+            ports: Vec::new(),
+            in_memory: false,
+            advertised: BTreeMap::new(),
+            racks: BTreeMap::new(),
+            partitions: 1,
+            replication_factor: None,
+            auto_create_topics: true,
+            topic_configs: Vec::new(),
+            max_request_bytes: MAX_REQUEST_BYTES,
+            validate_records: true,
+            seed: None,
+            start_time_ms: None,
+        }
+    }
+}
+
+impl ClusterBuilder {
+    /// How many nodes; their ids are 1, 2, … Default: 1.
+    pub fn nodes(self, nodes: usize) -> Self {
+        Self { nodes, ..self }
+    }
+
+    /// The TCP ports of nodes 1, 2, … on 127.0.0.1; 0, or a port left out, lets the system choose. Default: none.
+    pub fn ports(self, ports: impl IntoIterator<Item = u16>) -> Self {
+        Self { ports: ports.into_iter().collect(), ..self }
+    }
+
+    /// Without TCP: connections come by [`Cluster::connect`] or [`Cluster::serve`], and nodes are advertised as
+    /// `broker-1.milena.internal:9092` and so on.
+    pub fn in_memory(self) -> Self {
+        Self { in_memory: true, ..self }
+    }
+
+    /// The host and port that clients are told for a node, in place of where it listens.
+    pub fn advertise(mut self, node: BrokerId, host: impl Into<String>, port: u16) -> Self {
+        self.advertised.insert(node, (host.into(), port));
+        self
+    }
+
+    /// The rack of a node (`broker.rack`). Default: none.
+    pub fn rack(mut self, node: BrokerId, rack: impl Into<String>) -> Self {
+        self.racks.insert(node, rack.into());
+        self
+    }
+
+    /// Partitions of topics that do not say how many (`num.partitions`). Default: 1.
+    pub fn default_partitions(self, partitions: usize) -> Self {
+        Self { partitions, ..self }
+    }
+
+    /// Replicas of topics that do not say how many (`default.replication.factor`). Default: as many as nodes, but at
+    /// most 3.
+    pub fn default_replication_factor(self, replicas: usize) -> Self {
+        Self { replication_factor: Some(replicas), ..self }
+    }
+
+    /// Whether a topic comes into being when a client asks for it (`auto.create.topics.enable`). Default: true.
+    pub fn auto_create_topics(self, on: bool) -> Self {
+        Self { auto_create_topics: on, ..self }
+    }
+
+    /// A setting of all topics that do not have their own, by Kafka's name for it in a topic's configuration, such as
+    /// `min.insync.replicas`.
+    pub fn topic_config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.topic_configs.push((name.into(), value.into()));
+        self
+    }
+
+    /// The largest request, in bytes (`socket.request.max.bytes`). Default: 100 MiB. A larger one closes its
+    /// connection.
+    pub fn max_request_bytes(self, bytes: usize) -> Self {
+        Self { max_request_bytes: bytes, ..self }
+    }
+
+    /// Whether each record of a batch is looked at when it is produced, as Kafka does, decompressing if need be.
+    /// Default: true. Without it only the batch's header and CRC are checked, which is what a benchmark of a client
+    /// wants.
+    pub fn validate_records(self, on: bool) -> Self {
+        Self { validate_records: on, ..self }
+    }
+
+    /// Makes the cluster's id and topic ids depend on this number alone. Default: random.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// What the cluster's clock shows at its start, in milliseconds since the epoch. Default: the system's time. From
+    /// there it goes with tokio's, paused or not.
+    pub fn start_time_ms(self, ms: i64) -> Self {
+        Self { start_time_ms: Some(ms), ..self }
+    }
+
+    /// Starts the cluster on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`ClusterError::InvalidConfig`] if a setting makes no sense, [`ClusterError::Bind`] if a port cannot be had.
+    pub async fn start(self) -> Result<Cluster, ClusterError> {
+        let defaults = self.defaults()?;
+        let mut nodes = BTreeMap::new();
+        let mut listeners = BTreeMap::new();
+        for (index, id) in (1..).map(BrokerId).take(self.nodes).enumerate() {
+            let bound = if self.in_memory {
+                (format!("broker-{id}.milena.internal"), IN_MEMORY_PORT)
+            } else {
+                let wanted = self.ports.get(index).copied().unwrap_or(0);
+                let bind = |source| ClusterError::Bind { node: id, port: wanted, source };
+                let listener = listener::bind(wanted).await.map_err(bind)?;
+                let address = listener.local_addr().map_err(bind)?;
+                listeners.insert(id, listener);
+                (address.ip().to_string(), address.port())
+            };
+            let (host, port) = self.advertised.get(&id).cloned().unwrap_or(bound);
+            let rack = self.racks.get(&id).cloned();
+            nodes.insert(id, Node { host, port, rack, running: true });
+        }
+        let transport =
+            if self.in_memory { Transport::InMemory } else { Transport::Tcp(listeners) };
+        let state = State::new(nodes, defaults, self.seed.unwrap_or_else(|| fastrand::u64(..)));
+        let clock = Clock::starting_at(self.start_time_ms.unwrap_or_else(system_time_ms));
+        let shared = Shared::new(state, clock, self.max_request_bytes, self.validate_records);
+        Ok(Cluster::run(shared, transport))
+    }
+
+    fn defaults(&self) -> Result<Defaults, ClusterError> {
+        let invalid = |message: String| Err(ClusterError::InvalidConfig { message });
+        if self.nodes == 0 || self.nodes > 1000 {
+            return invalid(format!("a cluster has 1 to 1000 nodes, not {}", self.nodes));
+        }
+        if self.partitions == 0 {
+            return invalid("a topic has at least one partition".to_owned());
+        }
+        let replication_factor = self.replication_factor.unwrap_or(self.nodes.min(3));
+        if !(1..=self.nodes).contains(&replication_factor) {
+            return invalid(format!(
+                "{replication_factor} replicas do not fit on {} nodes",
+                self.nodes
+            ));
+        }
+        let mut topic = TopicConfig::default();
+        for (name, value) in &self.topic_configs {
+            if let Err(message) = topic.set(name, value) {
+                return invalid(message);
+            }
+        }
+        Ok(Defaults {
+            partitions: self.partitions,
+            replication_factor,
+            auto_create: self.auto_create_topics,
+            topic,
+        })
+    }
+}
+
+fn system_time_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+}

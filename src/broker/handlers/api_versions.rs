@@ -1,0 +1,62 @@
+//! ApiVersions: what this broker serves, and who the client says it is.
+
+use super::{Answer, Context, Handle, SERVED};
+use crate::broker::events::Event;
+use crate::broker::state::State;
+use crate::error::ErrorCode;
+use crate::protocol::messages::api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse,
+};
+use crate::protocol::{ApiKey, Message, VersionRange};
+use crate::types::TopicPartition;
+
+/// `ApiKeys.PRODUCE_API_VERSIONS_RESPONSE_MIN_VERSION`: brokers since 4.0 advertise Produce from 0 though they serve it
+/// from 3, since librdkafka otherwise believes that they know no compression.
+const PRODUCE_ADVERTISED_FROM: i16 = 0;
+
+impl Handle for ApiVersionsRequest {
+    async fn handle(self, cx: &Context<'_>) -> Answer<ApiVersionsResponse> {
+        let checked = cx.apply(None, || {
+            let names = [&self.client_software_name, &self.client_software_version];
+            let legal = cx.version < 3 || names.iter().all(|name| is_software_name(name));
+            if legal { Ok(()) } else { Err(ErrorCode::INVALID_REQUEST) }
+        });
+        if let Err(error_code) = checked {
+            return Answer::Respond(ApiVersionsResponse { error_code, ..Default::default() });
+        }
+        let identified = Event::ClientIdentified {
+            node: cx.node,
+            client_id: cx.client_id.map(str::to_owned),
+            software_name: self.client_software_name,
+            software_version: self.client_software_version,
+        };
+        cx.shared.with(|state| state.events.push(identified));
+        let api_keys = SERVED.iter().copied().map(advertised).collect();
+        Answer::Respond(ApiVersionsResponse { api_keys, ..Default::default() })
+    }
+
+    fn names(&self, _: &State, _: &TopicPartition) -> bool {
+        false
+    }
+}
+
+fn advertised((api, versions): (ApiKey, VersionRange)) -> ApiVersion {
+    let min = if api == ApiKey::PRODUCE { PRODUCE_ADVERTISED_FROM } else { versions.min };
+    ApiVersion { api_key: api.0, min_version: min, max_version: versions.max }
+}
+
+/// The answer to a version that is not served, itself in version 0.
+pub(super) fn unsupported_version() -> ApiVersionsResponse {
+    ApiVersionsResponse {
+        error_code: ErrorCode::UNSUPPORTED_VERSION,
+        api_keys: vec![advertised((ApiKey::API_VERSIONS, ApiVersionsRequest::VERSIONS))],
+        ..Default::default()
+    }
+}
+
+/// `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`, from KIP-511.
+fn is_software_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let ends = [name.bytes().next(), name.bytes().last()];
+    name.bytes().all(inner) && ends.iter().all(|end| end.is_some_and(|b| b.is_ascii_alphanumeric()))
+}

@@ -1,0 +1,79 @@
+//! FindCoordinator: which node coordinates a group, a transactional id or a share group.
+//!
+//! A key always belongs to the same node while that one runs, and to the next running one after it otherwise.
+
+use super::{Answer, Context, Handle, endpoint};
+use crate::broker::state::State;
+use crate::error::ErrorCode;
+use crate::protocol::messages::find_coordinator::{
+    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
+};
+use crate::types::{BrokerId, TopicPartition};
+
+/// Group, transaction, share group.
+const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=2;
+/// From this version on several keys are asked for at once (KIP-699).
+const BATCHED_FROM: i16 = 4;
+
+impl Handle for FindCoordinatorRequest {
+    async fn handle(self, cx: &Context<'_>) -> Answer<FindCoordinatorResponse> {
+        let find = |key: &str| {
+            let found = cx.apply(None, || {
+                if !KEY_TYPES.contains(&self.key_type) {
+                    return Err(ErrorCode::INVALID_REQUEST);
+                }
+                cx.shared.with(|state| coordinator(state, key))
+            });
+            answer(key, found)
+        };
+        if cx.version >= BATCHED_FROM {
+            let coordinators = self.coordinator_keys.iter().map(|key| find(key)).collect();
+            return Answer::Respond(FindCoordinatorResponse { coordinators, ..Default::default() });
+        }
+        let Coordinator { node_id, host, port, error_code, error_message, .. } = find(&self.key);
+        Answer::Respond(FindCoordinatorResponse {
+            error_code,
+            error_message,
+            node_id,
+            host,
+            port,
+            ..Default::default()
+        })
+    }
+
+    fn names(&self, _: &State, _: &TopicPartition) -> bool {
+        false
+    }
+}
+
+fn answer(key: &str, found: Result<(BrokerId, (String, i32)), ErrorCode>) -> Coordinator {
+    let key = key.to_owned();
+    match found {
+        Ok((BrokerId(node_id), (host, port))) => {
+            Coordinator { key, node_id, host, port, error_message: None, ..Default::default() }
+        }
+        Err(error_code) => Coordinator {
+            key,
+            node_id: -1,
+            port: -1,
+            error_code,
+            error_message: Some(error_code.description().to_owned()),
+            ..Default::default()
+        },
+    }
+}
+
+fn coordinator(state: &State, key: &str) -> Result<(BrokerId, (String, i32)), ErrorCode> {
+    let hash =
+        key.bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    let first = hash % state.nodes.len().max(1);
+    state
+        .nodes
+        .iter()
+        .cycle()
+        .skip(first)
+        .take(state.nodes.len())
+        .find(|(_, node)| node.running)
+        .map(|(&id, node)| (id, endpoint(node)))
+        .ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE)
+}

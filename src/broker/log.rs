@@ -1,0 +1,229 @@
+//! The log of one partition: batches in offset order, in the bytes in which their producer sent them.
+//!
+//! It gives offsets, cuts out what a fetch may have, and knows where leader epochs end. It does not know
+//! whether a batch is valid, who wrote it or whether it may be read yet.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Base offset, length and leader epoch: what a broker writes in front of the bytes it was sent. The batch's CRC does
+/// not cover them.
+const PREFIX_LEN: usize = 16;
+
+/// A validated batch on its way into the log.
+#[derive(Debug, Clone)]
+pub(crate) struct NewBatch {
+    /// The batch as received, header included, or with timestamps set anew by the broker.
+    pub(crate) bytes: Bytes,
+    /// Offsets that it takes up; at least 1.
+    pub(crate) count: i32,
+    /// The greatest timestamp of its records.
+    pub(crate) max_timestamp: i64,
+}
+
+/// A batch in the log.
+#[derive(Debug, Clone)]
+pub(crate) struct LoggedBatch {
+    pub(crate) base_offset: i64,
+    pub(crate) last_offset: i64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) max_timestamp: i64,
+    bytes: Bytes,
+}
+
+impl LoggedBatch {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Writes at most `limit` bytes of the batch as a reader sees it.
+    ///
+    /// The received bytes stay shared with the frame they came in, so a produce costs no copy; the prefix is put
+    /// together anew on each read, which copies anyway.
+    fn write(&self, to: &mut BytesMut, limit: usize) {
+        let end = self.len().min(limit);
+        let mut prefix = [0; PREFIX_LEN];
+        prefix[..8].copy_from_slice(&self.base_offset.to_be_bytes());
+        prefix[8..12].copy_from_slice(self.bytes.get(8..12).unwrap_or(&[0; 4]));
+        prefix[12..].copy_from_slice(&self.leader_epoch.to_be_bytes());
+        to.put_slice(&prefix[..end.min(PREFIX_LEN)]);
+        to.put_slice(self.bytes.get(PREFIX_LEN..end).unwrap_or(&[]));
+    }
+
+    /// The batch as a reader sees it.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(self.len());
+        self.write(&mut bytes, usize::MAX);
+        bytes.freeze()
+    }
+}
+
+/// How much of the log a fetch may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadLimit {
+    /// First offset that must not be read: the high watermark or the last stable offset.
+    pub(crate) before: i64,
+    /// Bytes, except as `at_least_one` says.
+    pub(crate) max_bytes: usize,
+    /// Whether the first batch is given even if it is larger than `max_bytes`.
+    pub(crate) at_least_one: bool,
+}
+
+/// The offset asked for is not in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OffsetOutOfRange;
+
+/// See the module's docs.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    batches: VecDeque<LoggedBatch>,
+    start_offset: i64,
+    end_offset: i64,
+    bytes: usize,
+    /// First offset of each leader epoch that wrote, in order (KIP-101).
+    epochs: Vec<(i32, i64)>,
+}
+
+impl Log {
+    /// The first offset that can be read.
+    pub(crate) fn start_offset(&self) -> i64 {
+        self.start_offset
+    }
+
+    /// The offset that the next record gets.
+    pub(crate) fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// Bytes held.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The batches held, oldest first.
+    pub(crate) fn batches(&self) -> impl Iterator<Item = &LoggedBatch> {
+        self.batches.iter()
+    }
+
+    /// Appends a batch and gives the offset of its first record.
+    pub(crate) fn append(&mut self, batch: NewBatch, leader_epoch: i32) -> i64 {
+        let base_offset = self.end_offset;
+        let last_offset = base_offset + i64::from(batch.count.max(1)) - 1;
+        if self.epochs.last().is_none_or(|&(epoch, _)| epoch < leader_epoch) {
+            self.epochs.push((leader_epoch, base_offset));
+        }
+        self.end_offset = last_offset + 1;
+        self.bytes += batch.bytes.len();
+        self.batches.push_back(LoggedBatch {
+            base_offset,
+            last_offset,
+            leader_epoch,
+            max_timestamp: batch.max_timestamp,
+            bytes: batch.bytes,
+        });
+        base_offset
+    }
+
+    /// Whole batches from the one that holds `from` on, then as Kafka does the beginning of the one that no longer
+    /// fits.
+    pub(crate) fn read(&self, from: i64, limit: ReadLimit) -> Result<Bytes, OffsetOutOfRange> {
+        if from < self.start_offset || from > self.end_offset {
+            return Err(OffsetOutOfRange);
+        }
+        let mut batches = self.readable(from, limit.before).peekable();
+        let Some(first) = batches.peek().map(|batch| batch.len()) else { return Ok(Bytes::new()) };
+        if first > limit.max_bytes && !limit.at_least_one {
+            return Ok(Bytes::new());
+        }
+        let max_bytes = limit.max_bytes.max(first);
+        let mut out = BytesMut::with_capacity(self.readable_bytes(from, limit.before, max_bytes));
+        for batch in batches {
+            let room = max_bytes - out.len();
+            if room == 0 {
+                break;
+            }
+            batch.write(&mut out, room);
+        }
+        Ok(out.freeze())
+    }
+
+    /// How many bytes a read from `from` could give, counting no further than `enough`.
+    pub(crate) fn readable_bytes(&self, from: i64, before: i64, enough: usize) -> usize {
+        let mut sum = 0;
+        for batch in self.readable(from, before) {
+            sum += batch.len();
+            if sum >= enough {
+                return enough;
+            }
+        }
+        sum
+    }
+
+    fn readable(&self, from: i64, before: i64) -> impl Iterator<Item = &LoggedBatch> {
+        let first = self.batches.partition_point(|batch| batch.last_offset < from);
+        self.batches.range(first..).take_while(move |batch| batch.last_offset < before)
+    }
+
+    /// Removes what is before `offset`: a batch goes when all of it is (`DeleteRecords`).
+    pub(crate) fn delete_before(&mut self, offset: i64) {
+        self.start_offset = offset.clamp(self.start_offset, self.end_offset);
+        while self.batches.front().is_some_and(|batch| batch.last_offset < self.start_offset) {
+            self.drop_oldest();
+        }
+        self.forget_old_epochs();
+    }
+
+    /// Removes the oldest batches until no more than `max_bytes` are held, but never the newest (`retention.bytes`).
+    pub(crate) fn retain_bytes(&mut self, max_bytes: usize) {
+        while self.bytes > max_bytes && self.batches.len() > 1 {
+            self.drop_oldest();
+            if let Some(oldest) = self.batches.front() {
+                self.start_offset = self.start_offset.max(oldest.base_offset);
+            }
+        }
+        self.forget_old_epochs();
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(batch) = self.batches.pop_front() {
+            self.bytes -= batch.len();
+        }
+    }
+
+    /// The oldest epoch kept begins at the log's start, as Kafka's leader epoch cache has it.
+    fn forget_old_epochs(&mut self) {
+        let older = self.epochs.partition_point(|&(_, start)| start <= self.start_offset);
+        self.epochs.drain(..older.saturating_sub(1));
+        if let Some((_, start)) = self.epochs.first_mut() {
+            *start = (*start).max(self.start_offset);
+        }
+    }
+
+    /// The epoch that wrote the oldest record.
+    pub(crate) fn earliest_epoch(&self) -> Option<i32> {
+        self.epochs
+            .first()
+            .filter(|&&(_, start)| start <= self.start_offset)
+            .map(|&(epoch, _)| epoch)
+    }
+
+    /// The greatest epoch not above `epoch` that wrote here, and the offset at which its records end (KIP-320).
+    pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        let next = self.epochs.partition_point(|&(known, _)| known <= epoch);
+        let &(found, _) = self.epochs.get(next.checked_sub(1)?)?;
+        let end = self.epochs.get(next).map_or(self.end_offset, |&(_, start)| start);
+        Some((found, end))
+    }
+
+    /// The first batch with the greatest timestamp of the log.
+    pub(crate) fn batch_of_max_timestamp(&self) -> Option<&LoggedBatch> {
+        // `max_by_key` gives the last of equals; the first is wanted.
+        self.batches.iter().rev().max_by_key(|batch| batch.max_timestamp)
+    }
+}
+
+#[cfg(test)]
+#[path = "log/tests.rs"]
+mod tests;

@@ -1,0 +1,231 @@
+//! One partition as its leader sees it: who leads, who is in sync, and whether a batch may be appended.
+//!
+//! Replicas share one log here: what the leader has, each replica in the ISR has at once, so the high watermark is the
+//! log's end. Batches come in validated; this file does not look into them.
+
+use super::log::{Log, NewBatch};
+use super::producer_state::{Appended, ProducerStates, Refused, Sequenced, Verdict};
+use super::topic_config::TopicConfig;
+use crate::error::ErrorCode;
+use crate::types::BrokerId;
+
+/// A batch that [`validate`](super::validate) let through.
+#[derive(Debug)]
+pub(crate) struct ValidBatch {
+    pub(crate) batch: NewBatch,
+    /// `None` if its producer is not idempotent.
+    pub(crate) sequenced: Option<Sequenced>,
+    /// The broker's time that was written into it (`message.timestamp.type=LogAppendTime`), or -1.
+    pub(crate) log_append_time: i64,
+}
+
+/// See the module's docs.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) leader: Option<BrokerId>,
+    pub(crate) leader_epoch: i32,
+    /// The preferred leader first.
+    pub(crate) replicas: Vec<BrokerId>,
+    /// Replicas that live, in order of `replicas`; when none does, the last one that did.
+    pub(crate) isr: Vec<BrokerId>,
+    pub(crate) log: Log,
+    pub(crate) producers: ProducerStates,
+}
+
+impl Partition {
+    /// A new partition, led by the first of its replicas that lives.
+    pub(crate) fn new(replicas: Vec<BrokerId>, isr: Vec<BrokerId>) -> Self {
+        Self {
+            leader: isr.first().copied(),
+            leader_epoch: 0,
+            replicas,
+            isr,
+            log: Log::default(),
+            producers: ProducerStates::default(),
+        }
+    }
+
+    /// The first offset that no consumer may read yet.
+    pub(crate) fn high_watermark(&self) -> i64 {
+        self.log.end_offset()
+    }
+
+    /// The first offset that a `read_committed` consumer may not read yet.
+    pub(crate) fn last_stable_offset(&self) -> i64 {
+        self.high_watermark()
+    }
+
+    /// Whether `node` leads in the epoch that a client believes in (-1: it does not say), as `Partition.getLocalLog`.
+    pub(crate) fn check_leader(&self, node: BrokerId, client_epoch: i32) -> Result<(), ErrorCode> {
+        match client_epoch {
+            -1 => {}
+            older if older < self.leader_epoch => return Err(ErrorCode::FENCED_LEADER_EPOCH),
+            newer if newer > self.leader_epoch => return Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            _ => {}
+        }
+        if self.leader == Some(node) { Ok(()) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
+    }
+
+    /// Whether enough replicas are in sync to take a batch with these `acks` (`min.insync.replicas`).
+    pub(crate) fn check_in_sync(&self, acks: i16, config: &TopicConfig) -> Result<(), ErrorCode> {
+        // `Partition.effectiveMinIsr`: no more can be asked for than there are replicas.
+        let least = config.min_insync_replicas.min(self.replicas.len());
+        if acks == -1 && self.isr.len() < least {
+            Err(ErrorCode::NOT_ENOUGH_REPLICAS)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Appends a batch, or finds that it was appended before.
+    pub(crate) fn append(
+        &mut self,
+        valid: ValidBatch,
+        config: &TopicConfig,
+    ) -> Result<Appended, ErrorCode> {
+        if let Some(sequenced) = &valid.sequenced {
+            match self.producers.check(sequenced) {
+                Ok(Verdict::Append) => {}
+                Ok(Verdict::Duplicate(before)) => return Ok(before),
+                Err(Refused::InvalidEpoch) => return Err(ErrorCode::INVALID_PRODUCER_EPOCH),
+                Err(Refused::OutOfOrder) => return Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
+                Err(Refused::Duplicate) => return Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER),
+            }
+        }
+        let base_offset = self.log.append(valid.batch, self.leader_epoch);
+        let appended = Appended { base_offset, timestamp: valid.log_append_time };
+        if let Some(sequenced) = &valid.sequenced {
+            self.producers.record(sequenced, appended);
+        }
+        if let Some(max_bytes) = config.retention_bytes {
+            self.log.retain_bytes(max_bytes);
+        }
+        Ok(appended)
+    }
+
+    /// A replica went away. Gives whether leadership changed.
+    pub(crate) fn node_stopped(&mut self, node: BrokerId) -> bool {
+        if self.isr.len() > 1 {
+            self.isr.retain(|&replica| replica != node);
+        }
+        if self.leader != Some(node) {
+            return false;
+        }
+        // No unclean election: the last one in sync stays the only one that may lead again.
+        self.lead(self.isr.iter().copied().find(|&replica| replica != node));
+        true
+    }
+
+    /// A replica came back and has caught up. Gives whether leadership changed.
+    pub(crate) fn node_started(&mut self, node: BrokerId) -> bool {
+        if !self.replicas.contains(&node) {
+            return false;
+        }
+        let leads_again = self.leader.is_none() && self.isr.contains(&node);
+        if leads_again {
+            self.lead(Some(node));
+        }
+        if self.leader.is_some() && !self.isr.contains(&node) {
+            let in_sync = |replica: &BrokerId| *replica == node || self.isr.contains(replica);
+            self.isr = self.replicas.iter().copied().filter(in_sync).collect();
+        }
+        leads_again
+    }
+
+    /// Sets the leader and begins a new epoch.
+    pub(crate) fn lead(&mut self, leader: Option<BrokerId>) {
+        self.leader = leader;
+        self.leader_epoch += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ProducerIdentity;
+
+    const A: BrokerId = BrokerId(1);
+    const B: BrokerId = BrokerId(2);
+    const C: BrokerId = BrokerId(3);
+
+    fn partition(nodes: &[BrokerId]) -> Partition {
+        Partition::new(nodes.to_vec(), nodes.to_vec())
+    }
+
+    fn batch(sequence: i32) -> ValidBatch {
+        let producer = ProducerIdentity { id: 7, epoch: 0 };
+        ValidBatch {
+            batch: NewBatch { bytes: vec![0; 70].into(), count: 1, max_timestamp: 5 },
+            sequenced: Some(Sequenced { producer, sequence, count: 1 }),
+            log_append_time: -1,
+        }
+    }
+
+    #[test]
+    fn leadership_goes_to_those_in_sync_and_each_change_has_an_epoch() {
+        let mut p = partition(&[A, B, C]);
+        let state = |p: &Partition| (p.leader, p.leader_epoch, p.isr.clone());
+        assert_eq!(state(&p), (Some(A), 0, vec![A, B, C]));
+        assert!(!p.node_stopped(B), "a follower");
+        assert_eq!(state(&p), (Some(A), 0, vec![A, C]));
+        assert!(p.node_stopped(A));
+        assert_eq!(state(&p), (Some(C), 1, vec![C]));
+        assert!(p.node_stopped(C));
+        assert_eq!(state(&p), (None, 2, vec![C]), "the last in sync stays in the ISR");
+        assert!(!p.node_started(A), "it may have missed something");
+        assert_eq!(state(&p), (None, 2, vec![C]));
+        assert!(p.node_started(C));
+        assert_eq!(state(&p), (Some(C), 3, vec![C]));
+        assert!(!p.node_started(B));
+        assert_eq!(state(&p), (Some(C), 3, vec![B, C]), "in order of the replicas");
+        assert!(!p.node_started(BrokerId(9)), "no replica");
+    }
+
+    #[test]
+    fn only_the_leader_in_the_right_epoch_answers() {
+        let mut p = partition(&[A, B]);
+        p.lead(Some(B));
+        for (node, epoch, expected) in [
+            (B, -1, Ok(())),
+            (B, 1, Ok(())),
+            (A, -1, Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+            (A, 1, Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)),
+            (B, 0, Err(ErrorCode::FENCED_LEADER_EPOCH)),
+            (B, 2, Err(ErrorCode::UNKNOWN_LEADER_EPOCH)),
+        ] {
+            assert_eq!(p.check_leader(node, epoch), expected, "{node} {epoch}");
+        }
+    }
+
+    #[test]
+    fn acks_all_needs_the_minimum_in_sync() {
+        let two = TopicConfig { min_insync_replicas: 2, ..TopicConfig::default() };
+        let mut p = partition(&[A, B]);
+        assert_eq!(p.check_in_sync(-1, &two), Ok(()));
+        p.node_stopped(A);
+        assert_eq!(p.check_in_sync(-1, &two), Err(ErrorCode::NOT_ENOUGH_REPLICAS));
+        assert_eq!(p.check_in_sync(1, &two), Ok(()));
+        assert_eq!(partition(&[A]).check_in_sync(-1, &two), Ok(()), "it has but one replica");
+    }
+
+    #[test]
+    fn a_duplicate_is_answered_with_its_offset_and_not_appended() {
+        let config = TopicConfig::default();
+        let mut p = partition(&[A]);
+        assert_eq!(p.append(batch(0), &config).unwrap().base_offset, 0);
+        assert_eq!(p.append(batch(1), &config).unwrap().base_offset, 1);
+        assert_eq!(p.append(batch(0), &config).unwrap().base_offset, 0);
+        assert_eq!(p.append(batch(3), &config), Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+        assert_eq!((p.high_watermark(), p.last_stable_offset()), (2, 2));
+    }
+
+    #[test]
+    fn retention_applies_after_each_append() {
+        let config = TopicConfig { retention_bytes: Some(150), ..TopicConfig::default() };
+        let mut p = partition(&[A]);
+        for sequence in 0..5 {
+            p.append(batch(sequence), &config).unwrap();
+        }
+        assert_eq!((p.log.start_offset(), p.log.end_offset()), (3, 5));
+    }
+}

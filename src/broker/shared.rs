@@ -1,0 +1,72 @@
+//! What all connections of a cluster share: its state behind one lock, its clock, and what wakes those who wait.
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::state::State;
+use crate::time::Instant;
+
+/// The wall clock, derived from tokio's: under paused or simulated time the two go together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    started: Instant,
+    started_at_ms: i64,
+}
+
+impl Clock {
+    /// A clock that shows `started_at_ms` (milliseconds since the epoch) now.
+    pub(crate) fn starting_at(started_at_ms: i64) -> Self {
+        Self { started: Instant::now(), started_at_ms }
+    }
+
+    /// Milliseconds since the epoch.
+    pub(crate) fn now_ms(&self) -> i64 {
+        let elapsed = Instant::now().saturating_duration_since(self.started).as_millis();
+        self.started_at_ms.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX))
+    }
+}
+
+/// See the module's docs.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    pub(crate) clock: Clock,
+    /// `socket.request.max.bytes`
+    pub(crate) max_request_bytes: usize,
+    /// Whether the records of each batch are looked at.
+    pub(crate) validate_records: bool,
+    /// A log grew, or its leader is another: fetches that wait look again.
+    pub(crate) changed: Notify,
+    /// A request was received.
+    pub(crate) received: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        state: State,
+        clock: Clock,
+        max_request_bytes: usize,
+        validate_records: bool,
+    ) -> Self {
+        Self {
+            state: Mutex::new(state),
+            clock,
+            max_request_bytes,
+            validate_records,
+            changed: Notify::new(),
+            received: Notify::new(),
+        }
+    }
+
+    /// Looks at the state, or changes what no one waits for.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        f(&mut self.state.lock())
+    }
+
+    /// Changes the state and wakes those who wait.
+    pub(crate) fn change<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+        let result = self.with(f);
+        self.changed.notify_waiters();
+        result
+    }
+}
