@@ -1,4 +1,72 @@
-//! Time as the cores see it: instants are handed in, waits are computed, and nothing here reads a clock.
+//! Time as the cores see it: instants are handed in, waits are computed, and nothing here reads a
+//! clock.
 
 pub(crate) use std::time::Duration;
 pub(crate) use tokio::time::Instant;
+
+/// How long to wait after the n-th failure in a row: doubling from `initial` to `max`, give or take
+/// a fifth.
+///
+/// The rule is that of Kafka's `ExponentialBackoff`, which serves its retries, reconnects and
+/// connection set-up time-outs (KIP-144, KIP-580, KIP-601). The randomness is handed in, so that
+/// the same inputs give the same wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Backoff {
+    initial: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    /// The part of a wait by which chance may shorten or lengthen it.
+    const JITTER: f64 = 0.2;
+
+    /// A schedule; if `max` is not above `initial`, every wait is `initial`.
+    pub(crate) const fn new(initial: Duration, max: Duration) -> Self {
+        Self { initial, max }
+    }
+
+    /// The wait after `failures` failures before this one, with `chance` in `0.0..1.0`.
+    ///
+    /// Never above `max`, as Kafka since KIP-580.
+    pub(crate) fn wait(self, failures: u32, chance: f64) -> Duration {
+        if self.max <= self.initial {
+            return self.initial;
+        }
+        // As in Kafka a zero start stays zero: the back-off is off.
+        let base = self.initial.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
+        let spread = 1.0 - Self::JITTER + 2.0 * Self::JITTER * chance.clamp(0.0, 1.0);
+        base.min(self.max).mul_f64(spread).min(self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn doubles_up_to_the_maximum() {
+        let backoff = Backoff::new(MS(50), MS(1000));
+        let waits: Vec<_> = (0..8).map(|n| backoff.wait(n, 0.5).as_millis()).collect();
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000, 1000]);
+        assert_eq!(backoff.wait(u32::MAX, 0.5), MS(1000));
+    }
+
+    #[test]
+    fn chance_moves_a_wait_by_a_fifth_and_never_above_the_maximum() {
+        let backoff = Backoff::new(MS(100), MS(1000));
+        assert_eq!(backoff.wait(1, 0.0), MS(160));
+        assert_eq!(backoff.wait(1, 1.0), MS(240));
+        assert_eq!(backoff.wait(9, 0.0), MS(800));
+        assert_eq!(backoff.wait(9, 1.0), MS(1000));
+    }
+
+    #[test]
+    fn a_maximum_not_above_the_start_makes_it_constant() {
+        let backoff = Backoff::new(MS(300), MS(100));
+        assert_eq!(backoff.wait(0, 1.0), MS(300));
+        assert_eq!(backoff.wait(7, 0.0), MS(300));
+        assert_eq!(Backoff::new(MS(0), MS(100)).wait(7, 0.5), MS(0));
+    }
+}

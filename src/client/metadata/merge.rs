@@ -1,0 +1,321 @@
+//! From one snapshot and one answer to the next snapshot. Pure.
+//!
+//! | answered | kept |
+//! |---|---|
+//! | an older leader epoch of the same topic | the newer one that is known |
+//! | another topic id | nothing of the old topic |
+//! | another cluster id | nothing at all |
+//! | an error code for a topic | the last good view, and the code with its time |
+//! | no leader, or one that is not among the brokers | the partition, without a leader, with the time |
+//! | fewer partitions of the same topic | the ones that are missing, as they were |
+//! | a broker or partition that cannot be | the rest of the answer |
+//! | no brokers | everything: the answer is refused |
+
+use super::snapshot::{
+    BrokerNode, ClusterSnapshot, PartitionMetadata, TopicMetadata, TopicState, Trouble, Usage,
+};
+use crate::error::ErrorCode;
+use crate::protocol::messages::metadata::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use crate::time::Instant;
+use crate::types::{BrokerId, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What an answer changes.
+#[derive(Debug)]
+pub(super) struct Merged {
+    pub(super) snapshot: ClusterSnapshot,
+    /// Whether anything that callers act on is different.
+    pub(super) changed: bool,
+    /// Whether each topic that was asked for has what it needs; if not, ask again.
+    pub(super) settled: bool,
+    /// What in the answer was not believed.
+    pub(super) doubts: Vec<String>,
+}
+
+/// An answer without a broker, as one may get from a broker that is starting up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NoBrokers;
+
+/// Merges an answer. `asked` are the topics that it should be about; of the others only those that
+/// are `tracked` stay.
+pub(super) fn merge(
+    old: &ClusterSnapshot,
+    response: &MetadataResponse,
+    asked: &BTreeMap<Arc<str>, Usage>,
+    tracked: impl Fn(&str) -> bool,
+    now: Instant,
+) -> Result<Merged, NoBrokers> {
+    let mut doubts = Vec::new();
+    let brokers = merge_brokers(old, &response.brokers, &mut doubts)?;
+    let cluster_id: Option<Arc<str>> = response.cluster_id.as_deref().map(Into::into);
+    let moved = matches!((&old.cluster_id, &cluster_id), (Some(a), Some(b)) if a != b);
+    if moved {
+        doubts.push("the cluster id has changed; what was known of topics is dropped".to_owned());
+    }
+    let kept = old.topics.iter().filter(|(name, _)| !moved && tracked(name));
+    let mut topics: BTreeMap<_, _> =
+        kept.map(|(name, state)| (name.clone(), state.clone())).collect();
+    let answers = by_name(&response.topics, asked, &mut doubts);
+    let mut settled = true;
+    let mut merger = Merger { brokers: &brokers, generation: old.generation + 1, now, doubts };
+    for (name, usage) in asked.iter().filter(|(name, _)| tracked(name)) {
+        let known = topics.remove(name);
+        let state = merger.topic(name, usage, answers.get(name.as_ref()).copied(), known);
+        settled &= is_settled(&state);
+        topics.insert(name.clone(), state);
+    }
+    let Merger { generation, doubts, .. } = merger;
+    let controller = Some(BrokerId(response.controller_id)).filter(|id| brokers.contains_key(id));
+    let cluster_id = cluster_id.or_else(|| old.cluster_id.clone());
+    let snapshot = ClusterSnapshot { generation, cluster_id, controller, brokers, topics };
+    let changed = is_different(old, &snapshot);
+    Ok(Merged { snapshot, changed, settled, doubts })
+}
+
+fn merge_brokers(
+    old: &ClusterSnapshot,
+    answered: &[MetadataResponseBroker],
+    doubts: &mut Vec<String>,
+) -> Result<BTreeMap<BrokerId, Arc<BrokerNode>>, NoBrokers> {
+    let mut brokers = BTreeMap::new();
+    for broker in answered {
+        let Some(node) = believable(broker) else {
+            let MetadataResponseBroker { node_id, host, port, .. } = broker;
+            doubts.push(format!("broker {node_id} at {host:?} port {port} cannot be"));
+            continue;
+        };
+        if brokers.contains_key(&node.id) {
+            doubts.push(format!("broker {} is listed twice; its first address is taken", node.id));
+            continue;
+        }
+        let node = match old.brokers.get(&node.id) {
+            Some(known) if **known == node => known.clone(),
+            _ => Arc::new(node),
+        };
+        brokers.insert(node.id, node);
+    }
+    if brokers.is_empty() { Err(NoBrokers) } else { Ok(brokers) }
+}
+
+fn believable(broker: &MetadataResponseBroker) -> Option<BrokerNode> {
+    let port = u16::try_from(broker.port).ok().filter(|port| *port != 0)?;
+    let host_is_fine =
+        !broker.host.is_empty() && !broker.host.contains(|c: char| c.is_control() || c == ' ');
+    (broker.node_id >= 0 && host_is_fine).then(|| BrokerNode {
+        id: BrokerId(broker.node_id),
+        host: broker.host.clone(),
+        port,
+        rack: broker.rack.clone(),
+    })
+}
+
+fn by_name<'a>(
+    answered: &'a [MetadataResponseTopic],
+    asked: &BTreeMap<Arc<str>, Usage>,
+    doubts: &mut Vec<String>,
+) -> BTreeMap<&'a str, &'a MetadataResponseTopic> {
+    let mut answers = BTreeMap::new();
+    for topic in answered {
+        let name = topic.name.as_deref().unwrap_or_default();
+        if !asked.contains_key(name) {
+            doubts.push(format!("topic {name:?} was not asked for"));
+        } else if answers.insert(name, topic).is_some() {
+            doubts.push(format!("topic {name:?} is listed twice; the last one is taken"));
+        }
+    }
+    answers
+}
+
+/// Merges the topics of one answer.
+struct Merger<'a> {
+    brokers: &'a BTreeMap<BrokerId, Arc<BrokerNode>>,
+    generation: u64,
+    now: Instant,
+    doubts: Vec<String>,
+}
+
+impl Merger<'_> {
+    fn topic(
+        &mut self,
+        name: &Arc<str>,
+        usage: &Usage,
+        answer: Option<&MetadataResponseTopic>,
+        known: Option<TopicState>,
+    ) -> TopicState {
+        let (view, before) = known.map_or((None, None), |known| (known.view, known.trouble));
+        let answered = self.generation;
+        let code = match answer {
+            Some(topic) if topic.error_code.is_ok() && !topic.partitions.is_empty() => {
+                let view = Some(self.view(name, usage, topic, view));
+                return TopicState { view, trouble: None, answered };
+            }
+            // A topic has partitions as soon as it exists.
+            Some(topic) if topic.error_code.is_ok() => ErrorCode::LEADER_NOT_AVAILABLE,
+            Some(topic) => topic.error_code,
+            None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        };
+        let since = before.filter(|before| before.code == code).map_or(self.now, |b| b.since);
+        TopicState { view, trouble: Some(Trouble { code, since }), answered }
+    }
+
+    fn view(
+        &mut self,
+        name: &Arc<str>,
+        usage: &Usage,
+        topic: &MetadataResponseTopic,
+        known: Option<Arc<TopicMetadata>>,
+    ) -> Arc<TopicMetadata> {
+        let same = known.filter(|known| {
+            known.id == topic.topic_id || known.id.is_zero() || topic.topic_id.is_zero()
+        });
+        let old = same.as_ref().map_or(&[][..], |known| &known.partitions);
+        let partitions = self.partitions(name, &topic.partitions, old);
+        // In a rolling upgrade a broker may not tell the id that another has told.
+        let id = match &same {
+            Some(known) if topic.topic_id.is_zero() => known.id,
+            _ => topic.topic_id,
+        };
+        let internal = topic.is_internal;
+        let view =
+            TopicMetadata { name: name.clone(), id, internal, partitions, used: usage.clone() };
+        match same {
+            Some(known) if *known == view => known,
+            _ => Arc::new(view),
+        }
+    }
+
+    fn partitions(
+        &mut self,
+        name: &str,
+        answered: &[MetadataResponsePartition],
+        old: &[PartitionMetadata],
+    ) -> Vec<PartitionMetadata> {
+        if answered.len() < old.len() {
+            self.doubts.push(format!(
+                "topic '{name}' has {} partitions after {}; the missing ones are kept",
+                answered.len(),
+                old.len()
+            ));
+        }
+        // Partitions are numbered without gaps, so a number beyond their count cannot be; and what
+        // is reserved stays in proportion to the answer.
+        let mut partitions = old.to_vec();
+        let count = answered.len().max(old.len());
+        partitions.resize_with(count, || PartitionMetadata::unknown(self.now));
+        let mut seen = BTreeSet::new();
+        for answer in answered {
+            let number = answer.partition_index;
+            let place = usize::try_from(number).ok().and_then(|at| partitions.get_mut(at));
+            match place {
+                Some(place) if seen.insert(number) => self.partition(name, answer, place),
+                _ => self.doubts.push(format!(
+                    "partition {number} of topic '{name}' cannot be, or is listed twice"
+                )),
+            }
+        }
+        partitions
+    }
+
+    fn partition(
+        &mut self,
+        name: &str,
+        answer: &MetadataResponsePartition,
+        place: &mut PartitionMetadata,
+    ) {
+        let epoch = answer.leader_epoch.max(-1);
+        if (0..place.newest_epoch).contains(&epoch) {
+            // From a broker that lags behind; nothing to warn about.
+            return;
+        }
+        let named = Some(BrokerId(answer.leader_id)).filter(|id| id.0 >= 0);
+        let leader = named.filter(|id| self.brokers.contains_key(id));
+        if leader != named {
+            self.doubts.push(format!(
+                "the leader {} of partition {name}-{} is not among the brokers",
+                answer.leader_id, answer.partition_index
+            ));
+        }
+        let leaderless_since = match leader {
+            Some(_) => None,
+            None => place.leaderless_since.or(Some(self.now)),
+        };
+        let ids = |ids: &[i32]| ids.iter().map(|id| BrokerId(*id)).collect();
+        *place = PartitionMetadata {
+            leader,
+            leader_epoch: epoch,
+            replicas: ids(&answer.replica_nodes),
+            isr: ids(&answer.isr_nodes),
+            error: answer.error_code,
+            leaderless_since,
+            newest_epoch: place.newest_epoch.max(epoch),
+        };
+    }
+}
+
+fn is_settled(state: &TopicState) -> bool {
+    if let Some(trouble) = state.trouble {
+        // Asking again does not help against a refusal.
+        return !trouble.code.is_retriable();
+    }
+    let mut partitions = state.view.iter().flat_map(|view| &view.partitions);
+    partitions.all(|partition| partition.leader.is_some())
+}
+
+fn is_different(old: &ClusterSnapshot, new: &ClusterSnapshot) -> bool {
+    let same_topics = old.topics.len() == new.topics.len()
+        && old.topics.iter().all(|(name, a)| {
+            new.topics.get(name).is_some_and(|b| a.view == b.view && a.trouble == b.trouble)
+        });
+    !same_topics
+        || old.brokers != new.brokers
+        || old.cluster_id != new.cluster_id
+        || old.controller != new.controller
+}
+
+/// A leader that a broker names when it refuses to be one (KIP-951).
+#[derive(Debug, Clone)]
+pub(crate) struct LeaderHint {
+    pub(crate) partition: TopicPartition,
+    pub(crate) leader: BrokerId,
+    pub(crate) epoch: i32,
+    /// Where the leader listens, if the broker says so.
+    pub(crate) endpoint: Option<BrokerNode>,
+}
+
+/// The snapshot with a leader that was hinted at, or `None` if the hint is no news or cannot be.
+pub(super) fn apply_hint(old: &ClusterSnapshot, hint: &LeaderHint) -> Option<ClusterSnapshot> {
+    let (name, state) = old.topics.get_key_value(hint.partition.topic.as_str())?;
+    let view = state.view.as_ref()?;
+    let at = usize::try_from(hint.partition.partition).ok()?;
+    if hint.epoch <= view.partitions.get(at)?.newest_epoch {
+        return None;
+    }
+    let mut brokers = old.brokers.clone();
+    if let Some(node) = hint.endpoint.as_ref().filter(|node| node.id == hint.leader) {
+        let moved = brokers
+            .get(&node.id)
+            .is_none_or(|known| known.host != node.host || known.port != node.port);
+        if moved && node.id.0 >= 0 && !node.host.is_empty() && node.port != 0 {
+            brokers.insert(node.id, Arc::new(node.clone()));
+        }
+    }
+    if !brokers.contains_key(&hint.leader) {
+        return None;
+    }
+    let mut view = TopicMetadata::clone(view);
+    let partition = view.partitions.get_mut(at)?;
+    *partition = PartitionMetadata {
+        leader: Some(hint.leader),
+        leader_epoch: hint.epoch,
+        newest_epoch: hint.epoch,
+        leaderless_since: None,
+        error: ErrorCode::NONE,
+        ..partition.clone()
+    };
+    let mut topics = old.topics.clone();
+    topics.insert(name.clone(), TopicState { view: Some(Arc::new(view)), ..state.clone() });
+    Some(ClusterSnapshot { generation: old.generation + 1, brokers, topics, ..old.clone() })
+}

@@ -1,0 +1,307 @@
+//! The client's view of the cluster, and what is needed to keep it fresh.
+//!
+//! ```text
+//! callers ─ track, request ─► Refresh (when, what) ─► refresher task ─► broker
+//!    ▲                                                                    │
+//!    └── snapshot (lock-free) ◄── publish ◄── merge (epoch-checked) ◄─────┘
+//! ```
+//!
+//! It sends nothing itself: the refresher asks [`Metadata::begin`] what to fetch and tells how it
+//! went.
+
+mod merge;
+mod refresh;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use crate::config::ClientConfig;
+use crate::error::ClientError;
+use crate::protocol::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse,
+};
+use crate::time::{Backoff, Instant};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use refresh::{Plan, Refresh, Times};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+
+pub(crate) use merge::LeaderHint;
+pub(crate) use snapshot::{BrokerNode, ClusterSnapshot, PartitionMetadata, TopicMetadata, Trouble};
+
+/// A fetch that is under way.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    plan: Plan,
+    began: Instant,
+}
+
+impl Fetch {
+    /// The request to send.
+    pub(super) fn request(&self) -> MetadataRequest {
+        let topics = self.plan.topics.keys().map(|name| MetadataRequestTopic {
+            name: Some(name.to_string()),
+            ..MetadataRequestTopic::default()
+        });
+        MetadataRequest {
+            topics: Some(topics.collect()),
+            // As Kafka's clients: the broker's `auto.create.topics.enable` decides.
+            allow_auto_topic_creation: true,
+            ..MetadataRequest::default()
+        }
+    }
+}
+
+/// What waiters look at: how many snapshots there have been, and whether there will be more.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    generation: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    refresh: Refresh,
+    /// Why the last fetch failed, if it did.
+    last_failure: Option<Arc<ClientError>>,
+    /// What in the last answer was not believed; the same again is not worth another warning.
+    doubts: Vec<String>,
+}
+
+/// The current snapshot, those who wait for the next, and the rule of when to fetch it.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    current: ArcSwap<ClusterSnapshot>,
+    progress: watch::Sender<Progress>,
+    state: Mutex<State>,
+    /// Wakes the refresher when the rule may have another answer.
+    wake: Notify,
+}
+
+impl Metadata {
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        let times = Times {
+            max_age: config.metadata_max_age(),
+            max_idle: config.metadata_max_idle(),
+            backoff: Backoff::new(config.retry_backoff(), config.retry_backoff_max()),
+            rebootstrap_trigger: config.metadata_recovery_rebootstrap_trigger(),
+        };
+        let refresh = Refresh::new(times);
+        Self {
+            current: ArcSwap::default(),
+            progress: watch::Sender::default(),
+            state: Mutex::new(State { refresh, last_failure: None, doubts: Vec::new() }),
+            wake: Notify::new(),
+        }
+    }
+
+    pub(super) fn current(&self) -> Arc<ClusterSnapshot> {
+        self.current.load_full()
+    }
+
+    /// Asks for a fetch, as soon as the back-off allows.
+    pub(super) fn request(&self) {
+        self.state.lock().refresh.request();
+        self.wake.notify_one();
+    }
+
+    /// Takes up a leader that a broker named; `false` if it is no news.
+    pub(super) fn apply_hint(&self, hint: &LeaderHint) -> bool {
+        let _writer = self.state.lock();
+        match merge::apply_hint(&self.current.load(), hint) {
+            Some(snapshot) => {
+                self.publish(snapshot);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Waits for a snapshot later than the one that is current now. Ends with `Closed` when there
+    /// will be none.
+    pub(super) fn changed(&self) -> impl Future<Output = Result<(), ClientError>> + Send + use<> {
+        let mut progress = self.progress.subscribe();
+        let seen = progress.borrow_and_update().generation;
+        async move {
+            let news = progress.wait_for(|now| now.closed || now.generation > seen).await;
+            if news.is_ok_and(|now| !now.closed) { Ok(()) } else { Err(ClientError::Closed) }
+        }
+    }
+
+    /// Waits for the view of a topic, and keeps it fresh from then on.
+    pub(super) async fn topic(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Arc<TopicMetadata>, ClientError> {
+        let began = Instant::now();
+        let start = self.current.load().generation();
+        let mut asked = false;
+        loop {
+            // Subscribed before looking, so that an answer between the two is not missed.
+            let changed = self.changed();
+            let snapshot = self.current.load();
+            if let Some(view) = snapshot.topic(name) {
+                view.touch();
+                return Ok(view.clone());
+            }
+            if let Some(refusal) = refusal(&snapshot, name, start) {
+                return Err(refusal);
+            }
+            drop(snapshot);
+            self.track(name, !asked);
+            asked = true;
+            match tokio::time::timeout_at(deadline, changed).await {
+                Ok(news) => news?,
+                Err(_) => return Err(self.timed_out(Some(name), began)),
+            }
+        }
+    }
+
+    /// Waits until some broker has answered.
+    pub(super) async fn cluster(
+        &self,
+        deadline: Instant,
+    ) -> Result<Arc<ClusterSnapshot>, ClientError> {
+        let began = Instant::now();
+        loop {
+            let changed = self.changed();
+            let snapshot = self.current();
+            if snapshot.generation() > 0 {
+                return Ok(snapshot);
+            }
+            match tokio::time::timeout_at(deadline, changed).await {
+                Ok(news) => news?,
+                Err(_) => return Err(self.timed_out(None, began)),
+            }
+        }
+    }
+
+    fn track(&self, name: &str, request: bool) {
+        {
+            let State { refresh, .. } = &mut *self.state.lock();
+            let known = refresh.is_tracked(name);
+            refresh.track(name, Instant::now());
+            if known && request {
+                refresh.request();
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    fn timed_out(&self, topic: Option<&str>, began: Instant) -> ClientError {
+        let trouble = topic.and_then(|name| self.current.load().trouble(name));
+        let last = match trouble {
+            Some(trouble) => Some(Arc::new(answered(trouble, topic))),
+            None => self.state.lock().last_failure.clone(),
+        };
+        ClientError::MetadataTimeout { topic: topic.map(Into::into), waited: began.elapsed(), last }
+    }
+
+    /// Ends all waits.
+    pub(super) fn close(&self) {
+        self.progress.send_modify(|progress| progress.closed = true);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.progress.borrow().closed
+    }
+
+    // For the refresher.
+
+    /// Waits until a fetch is due, and begins it.
+    pub(super) async fn begin(&self) -> Fetch {
+        loop {
+            let woken = self.wake.notified();
+            let now = Instant::now();
+            let due = {
+                let State { refresh, .. } = &mut *self.state.lock();
+                match refresh.due(now) {
+                    Some(due) if due <= now => {
+                        return Fetch { plan: refresh.begin(now), began: now };
+                    }
+                    due => due,
+                }
+            };
+            match due {
+                // Past the deadline the loop looks again, and then it is due.
+                Some(due) => drop(tokio::time::timeout_at(due, woken).await),
+                None => woken.await,
+            }
+        }
+    }
+
+    /// Takes up an answer, unless it names no broker.
+    pub(super) fn succeeded(&self, fetch: &Fetch, response: &MetadataResponse) -> bool {
+        let now = Instant::now();
+        let State { refresh, last_failure, doubts } = &mut *self.state.lock();
+        let merged = merge::merge(
+            &self.current.load(),
+            response,
+            &fetch.plan.topics,
+            |name| refresh.is_tracked(name),
+            now,
+        );
+        let Ok(merged) = merged else {
+            refresh.failed(&fetch.plan, fetch.began, now, fastrand::f64());
+            return false;
+        };
+        for doubt in merged.doubts.iter().filter(|doubt| !doubts.contains(doubt)) {
+            tracing::warn!("in an answer to Metadata: {doubt}");
+        }
+        *doubts = merged.doubts;
+        *last_failure = None;
+        let (settled, changed) = (merged.settled, merged.changed);
+        refresh.succeeded(&fetch.plan, settled, changed, now, fastrand::f64());
+        self.publish(merged.snapshot);
+        true
+    }
+
+    pub(super) fn failed(&self, fetch: &Fetch, error: ClientError) {
+        let state = &mut *self.state.lock();
+        if state.last_failure.as_deref() == Some(&error) {
+            tracing::debug!("cannot fetch metadata: {error}");
+        } else {
+            tracing::warn!("cannot fetch metadata: {error}");
+        }
+        state.last_failure = Some(Arc::new(error));
+        state.refresh.failed(&fetch.plan, fetch.began, Instant::now(), fastrand::f64());
+    }
+
+    /// Whether fetches have failed for `metadata.recovery.rebootstrap.trigger.ms`.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.state.lock().refresh.is_hopeless(Instant::now())
+    }
+
+    /// The client starts over from `bootstrap.servers`.
+    pub(super) fn restarted(&self) {
+        self.state.lock().refresh.restarted(Instant::now());
+    }
+
+    /// To be called with the state locked, so that there is one writer.
+    fn publish(&self, snapshot: ClusterSnapshot) {
+        let generation = snapshot.generation();
+        tracing::debug!("{snapshot}");
+        self.current.store(Arc::new(snapshot));
+        self.progress.send_modify(|progress| progress.generation = generation);
+    }
+}
+
+/// An answer after `start` that waiting does not improve, such as that the topic may not be seen.
+fn refusal(snapshot: &ClusterSnapshot, name: &str, start: u64) -> Option<ClientError> {
+    let state = snapshot.topics.get(name)?;
+    let trouble = state.trouble.filter(|trouble| !trouble.code.is_retriable())?;
+    (state.answered > start).then(|| answered(trouble, Some(name)))
+}
+
+fn answered(trouble: Trouble, topic: Option<&str>) -> ClientError {
+    ClientError::Broker {
+        code: trouble.code,
+        api: "Metadata",
+        subject: topic.map(|name| format!("topic '{name}'").into()),
+        message: None,
+    }
+}

@@ -1,0 +1,277 @@
+//! The cluster as seen from here: connections to its brokers, and a view of its topics that is kept
+//! fresh.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | `pool`, `reconnect` | which connections there are; when to connect again |
+//! | `least_loaded` | which broker gets what any broker can answer |
+//! | `metadata` | what is believed of the cluster, and when it is asked anew |
+//! | `refresher` | nothing: the task that asks |
+//! | `route` | which broker a request goes to, and whether it is tried again |
+//!
+//! Nothing here knows records, producers or consumers.
+
+mod least_loaded;
+mod metadata;
+mod pool;
+mod reconnect;
+mod refresher;
+mod route;
+
+#[cfg(test)]
+mod tests;
+
+use crate::config::{ClientConfig, HostPort};
+use crate::error::ClientError;
+use crate::net::{Connect, Connection, ConnectionSettings};
+use crate::protocol::Request;
+use crate::time::{Backoff, Instant};
+use crate::types::BrokerId;
+use metadata::Metadata;
+use parking_lot::Mutex;
+use pool::Pool;
+use reconnect::Schedules;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::task::JoinHandle;
+
+pub(crate) use metadata::{
+    BrokerNode, ClusterSnapshot, LeaderHint, PartitionMetadata, TopicMetadata,
+};
+pub(crate) use route::Leader;
+
+/// A client of one cluster, shared by its clones. When the last one is dropped, its connections and
+/// tasks end.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    owner: Arc<Owner>,
+}
+
+/// What the clones of a client hold and its tasks do not, so that dropping it ends the tasks.
+#[derive(Debug)]
+struct Owner {
+    core: Arc<Core>,
+    refresher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.core.metadata.close();
+        if let Some(refresher) = self.refresher.get_mut() {
+            refresher.abort();
+        }
+        self.core.pool.close();
+    }
+}
+
+/// What callers and the refresher share.
+#[derive(Debug)]
+struct Core {
+    config: ClientConfig,
+    pool: Arc<Pool>,
+    metadata: Metadata,
+    /// Whether the brokers of the snapshot are given up and `bootstrap.servers` are asked instead.
+    from_bootstrap: AtomicBool,
+}
+
+impl Client {
+    /// Starts a client: from now on it fetches metadata. To be called within a tokio runtime.
+    pub(crate) fn new(config: ClientConfig, connector: Arc<dyn Connect>) -> Self {
+        let settings = ConnectionSettings {
+            client_id: config.client_id().to_owned(),
+            max_frame: config.receive_message_max_bytes(),
+            max_idle: config.connections_max_idle(),
+            request_timeout: config.request_timeout(),
+        };
+        let schedules = Schedules {
+            reconnect: Backoff::new(config.reconnect_backoff(), config.reconnect_backoff_max()),
+            setup: Backoff::new(
+                config.socket_connection_setup_timeout(),
+                config.socket_connection_setup_timeout_max(),
+            ),
+        };
+        let core = Arc::new(Core {
+            pool: Pool::new(connector, settings, schedules),
+            metadata: Metadata::new(&config),
+            from_bootstrap: AtomicBool::new(false),
+            config,
+        });
+        let refresher = tokio::spawn(refresher::run(core.clone()));
+        Self { owner: Arc::new(Owner { core, refresher: Mutex::new(Some(refresher)) }) }
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.owner.core
+    }
+
+    /// The configuration that it was started with.
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.core().config
+    }
+
+    /// What is believed of the cluster now. Takes no lock.
+    pub(crate) fn metadata(&self) -> Arc<ClusterSnapshot> {
+        self.core().metadata.current()
+    }
+
+    /// The view of a topic, which is kept fresh from now on; waits until there is one.
+    ///
+    /// Fails with [`ClientError::MetadataTimeout`] at `deadline`, which says what stood in the way,
+    /// and at once with [`ClientError::Broker`] if the brokers refuse to describe the topic. Cancel
+    /// safe.
+    pub(crate) async fn topic(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Arc<TopicMetadata>, ClientError> {
+        self.core().metadata.topic(name, deadline).await
+    }
+
+    /// The first snapshot, or a later one; waits until some broker has answered, or fails as
+    /// [`Client::topic`].
+    pub(crate) async fn cluster(
+        &self,
+        deadline: Instant,
+    ) -> Result<Arc<ClusterSnapshot>, ClientError> {
+        self.core().metadata.cluster(deadline).await
+    }
+
+    /// Asks for fresh metadata, as soon as `retry.backoff.ms` allows. Does not wait.
+    pub(crate) fn request_refresh(&self) {
+        self.core().metadata.request();
+    }
+
+    /// Waits for a snapshot later than the one that is current when this is called, not when it is
+    /// first polled.
+    ///
+    /// Fails with [`ClientError::Closed`] when there will be none. Cancel safe.
+    pub(crate) fn changed(&self) -> impl Future<Output = Result<(), ClientError>> + Send + use<> {
+        self.core().metadata.changed()
+    }
+
+    /// Takes up a leader that a broker named (KIP-951); `false` if it is no news.
+    pub(crate) fn update_leader(&self, hint: &LeaderHint) -> bool {
+        self.core().metadata.apply_hint(hint)
+    }
+
+    /// The connection to a broker, if it can take a request now.
+    pub(crate) fn connection(&self, id: BrokerId) -> Option<Arc<Connection>> {
+        self.core().pool.ready(id)
+    }
+
+    /// The connection to a broker, opened if need be: at once, or when the back-off is over.
+    ///
+    /// The attempt begins before this returns and goes on if the future is dropped; metadata is
+    /// asked for if it fails.
+    pub(crate) fn connect(
+        &self,
+        id: BrokerId,
+    ) -> impl Future<Output = Result<Arc<Connection>, ClientError>> + Send + use<> {
+        let core = self.core().clone();
+        let connecting = core.metadata.current().broker(id).map(|node| {
+            let address = HostPort { host: node.host.clone(), port: node.port };
+            core.pool.connect(id, &address)
+        });
+        async move {
+            let result = match connecting {
+                Some(connecting) => connecting.await,
+                None => Err(ClientError::UnknownBroker { id }),
+            };
+            if result.as_ref().is_err_and(ClientError::refreshes_metadata) {
+                core.metadata.request();
+            }
+            result
+        }
+    }
+
+    /// Sends a request to a broker, within `request.timeout.ms` from when it is connected; metadata
+    /// is asked for if a connection fails. Error codes inside the answer are the caller's. Cancel
+    /// safe.
+    pub(crate) async fn call<R: Request>(
+        &self,
+        id: BrokerId,
+        request: &R,
+    ) -> Result<R::Response, ClientError> {
+        let connection = self.connect(id).await?;
+        let result = connection.call(request, self.config().request_timeout()).await;
+        if result.as_ref().is_err_and(ClientError::refreshes_metadata) {
+            self.request_refresh();
+        }
+        result
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.core().metadata.is_closed()
+    }
+
+    /// Ends connections, tasks and waits, for all clones; requests that are still unanswered fail.
+    /// Waits for that until `deadline`; says whether it is done.
+    pub(crate) async fn close(&self, deadline: Instant) -> bool {
+        self.core().metadata.close();
+        let refresher = self.owner.refresher.lock().take();
+        if let Some(refresher) = &refresher {
+            refresher.abort();
+        }
+        let connections = self.core().pool.close();
+        let ended = async {
+            if let Some(refresher) = refresher {
+                // It was told to stop; an error says that it has.
+                let _ = refresher.await;
+            }
+            for connection in connections {
+                connection.ended().await;
+            }
+        };
+        tokio::time::timeout_at(deadline, ended).await.is_ok()
+    }
+}
+
+impl Core {
+    /// The brokers that may be asked anything: those of the snapshot, or `bootstrap.servers`.
+    fn nodes(&self) -> Vec<(BrokerId, HostPort)> {
+        let snapshot = self.metadata.current();
+        if snapshot.brokers().len() == 0 || self.from_bootstrap.load(Ordering::Relaxed) {
+            let servers = self.config.bootstrap_servers().iter();
+            return (0..).zip(servers).map(|(n, at)| (BrokerId(-1 - n), at.clone())).collect();
+        }
+        let brokers = snapshot.brokers();
+        brokers
+            .map(|node| (node.id, HostPort { host: node.host.clone(), port: node.port }))
+            .collect()
+    }
+
+    /// The broker that has the least to do.
+    fn any_node(&self) -> Result<(BrokerId, HostPort), ClientError> {
+        let mut nodes = self.nodes();
+        let loads = self.pool.loads(nodes.iter().map(|(id, _)| *id));
+        match least_loaded::choose(&loads, fastrand::usize(..)) {
+            Some(at) if at < nodes.len() => Ok(nodes.swap_remove(at)),
+            _ => Err(ClientError::Closed),
+        }
+    }
+
+    /// Whether no known broker can be reached at the moment.
+    fn is_cut_off(&self) -> bool {
+        let nodes = self.nodes();
+        least_loaded::all_failed(&self.pool.loads(nodes.iter().map(|(id, _)| *id)))
+    }
+
+    fn rebootstrap(&self) {
+        if self.metadata.current().brokers().len() > 0
+            && !self.from_bootstrap.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("the known brokers are given up; starting over from bootstrap.servers");
+        }
+        self.metadata.restarted();
+    }
+
+    /// A broker has answered, so the snapshot is to be relied on; connections to others are not
+    /// needed any more.
+    fn answered(&self) {
+        self.from_bootstrap.store(false, Ordering::Relaxed);
+        let snapshot = self.metadata.current();
+        self.pool.retain(|id| snapshot.broker(id).is_some());
+    }
+}

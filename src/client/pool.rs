@@ -1,0 +1,220 @@
+//! The connections to the brokers: one for each, opened when asked for, at most one attempt at a
+//! time.
+//!
+//! It decides when an attempt begins (see `reconnect`) and forgets connections that have ended. It
+//! does not know the cluster: where a broker listens is told with each call. `bootstrap.servers`
+//! have ids too, below zero.
+
+use super::least_loaded::Load;
+use super::reconnect::{Reconnect, Schedules};
+use crate::config::HostPort;
+use crate::error::{ClientError, DisconnectReason, Peer};
+use crate::net::{Connect, Connection, ConnectionSettings};
+use crate::time::Instant;
+use crate::types::BrokerId;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Weak};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How an attempt to connect ended; `None` while it has not.
+type Outcome = Option<Result<Arc<Connection>, ClientError>>;
+
+#[derive(Debug, Default)]
+struct Slot {
+    open: Option<Arc<Connection>>,
+    /// The attempt that is under way; for all who want the connection.
+    attempt: Option<watch::Receiver<Outcome>>,
+    reconnect: Reconnect,
+    address: Option<HostPort>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    closed: bool,
+    by_id: BTreeMap<BrokerId, Slot>,
+    /// The attempts; they end with the pool.
+    attempts: JoinSet<()>,
+}
+
+/// The connections of one client.
+#[derive(Debug)]
+pub(super) struct Pool {
+    connector: Arc<dyn Connect>,
+    settings: ConnectionSettings,
+    schedules: Schedules,
+    slots: Mutex<Slots>,
+}
+
+impl Slot {
+    /// The connection, if it still takes requests. One that has ended is forgotten here.
+    fn ready(&mut self, schedules: Schedules) -> Option<&Arc<Connection>> {
+        if let Some(connection) = self.open.take_if(|connection| !connection.is_open()) {
+            let end = connection.end();
+            let idle = end.as_ref().is_some_and(|end| end.reason == DisconnectReason::Idle);
+            if !idle {
+                let at = end.map_or_else(Instant::now, |end| end.at);
+                self.reconnect.lost(schedules, at, fastrand::f64());
+            }
+        }
+        self.open.as_ref()
+    }
+
+    fn load(&mut self, schedules: Schedules, now: Instant) -> Load {
+        if let Some(connection) = self.ready(schedules) {
+            return Load::Open(connection.in_flight());
+        }
+        match self.reconnect.not_before() {
+            Some(until) if until > now => Load::BackingOff(until),
+            _ if self.attempt.is_some() => Load::Connecting,
+            _ => Load::Idle(self.reconnect.last_attempt()),
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(
+        connector: Arc<dyn Connect>,
+        settings: ConnectionSettings,
+        schedules: Schedules,
+    ) -> Arc<Self> {
+        Arc::new(Self { connector, settings, schedules, slots: Mutex::default() })
+    }
+
+    /// The connection to a broker, if it can take a request now.
+    pub(super) fn ready(&self, id: BrokerId) -> Option<Arc<Connection>> {
+        self.slots.lock().by_id.get_mut(&id)?.ready(self.schedules).cloned()
+    }
+
+    /// The connection to a broker, opened if need be: at once, or when the back-off is over.
+    ///
+    /// The attempt begins before this returns, and goes on if the future is dropped. It ends for
+    /// all who wait when it fails; asking again begins another one.
+    pub(super) fn connect(
+        self: &Arc<Self>,
+        id: BrokerId,
+        address: &HostPort,
+    ) -> impl Future<Output = Result<Arc<Connection>, ClientError>> + Send + use<> {
+        let ready = self.ready_or_attempt(id, address);
+        async move {
+            let mut attempt = match ready {
+                Ok(connection) => return Ok(connection),
+                Err(attempt) => attempt.ok_or(ClientError::Closed)?,
+            };
+            match attempt.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone().unwrap_or(Err(ClientError::Closed)),
+                // The attempt was dropped with the pool.
+                Err(_) => Err(ClientError::Closed),
+            }
+        }
+    }
+
+    fn ready_or_attempt(
+        self: &Arc<Self>,
+        id: BrokerId,
+        address: &HostPort,
+    ) -> Result<Arc<Connection>, Option<watch::Receiver<Outcome>>> {
+        let mut slots = self.slots.lock();
+        if slots.closed {
+            return Err(None);
+        }
+        let Slots { by_id, attempts, .. } = &mut *slots;
+        let slot = by_id.entry(id).or_default();
+        if let Some(connection) = slot.ready(self.schedules) {
+            return Ok(connection.clone());
+        }
+        if let Some(attempt) = &slot.attempt {
+            return Err(Some(attempt.clone()));
+        }
+        if slot.address.as_ref() != Some(address) {
+            // What happened at another address says nothing about this one.
+            slot.reconnect = Reconnect::default();
+            slot.address = Some(address.clone());
+        }
+        let (told, outcome) = watch::channel(None);
+        slot.attempt = Some(outcome.clone());
+        while attempts.try_join_next().is_some() {}
+        let named = Some(id).filter(|id| id.0 >= 0);
+        let peer = Peer::new(named, &address.host, address.port);
+        attempts.spawn(attempt(Arc::downgrade(self), id, peer, told));
+        Err(Some(outcome))
+    }
+
+    /// How busy each of some brokers is.
+    pub(super) fn loads(&self, ids: impl Iterator<Item = BrokerId>) -> Vec<Load> {
+        let now = Instant::now();
+        let by_id = &mut self.slots.lock().by_id;
+        ids.map(|id| {
+            by_id.get_mut(&id).map_or(Load::Idle(None), |slot| slot.load(self.schedules, now))
+        })
+        .collect()
+    }
+
+    /// Forgets brokers, except those that are in use.
+    pub(super) fn retain(&self, keep: impl Fn(BrokerId) -> bool) {
+        self.slots.lock().by_id.retain(|id, slot| {
+            let in_use = slot.open.as_ref().is_some_and(|connection| connection.in_flight() > 0);
+            keep(*id) || in_use || slot.attempt.is_some()
+        });
+    }
+
+    /// Ends all connections and attempts, and takes no more; gives the connections, to wait for
+    /// their ends.
+    pub(super) fn close(&self) -> Vec<Arc<Connection>> {
+        let by_id = {
+            let mut slots = self.slots.lock();
+            slots.closed = true;
+            slots.attempts.abort_all();
+            std::mem::take(&mut slots.by_id)
+        };
+        let connections: Vec<_> = by_id.into_values().filter_map(|slot| slot.open).collect();
+        for connection in &connections {
+            connection.close();
+        }
+        connections
+    }
+
+    fn begin(&self, id: BrokerId) -> Option<crate::time::Duration> {
+        let slot = &mut self.slots.lock();
+        let reconnect = &mut slot.by_id.get_mut(&id)?.reconnect;
+        Some(reconnect.begin(self.schedules, Instant::now(), fastrand::f64()))
+    }
+
+    fn ended(&self, id: BrokerId, result: &Result<Arc<Connection>, ClientError>) {
+        let mut slots = self.slots.lock();
+        let Some(slot) = slots.by_id.get_mut(&id) else { return };
+        slot.attempt = None;
+        match result {
+            Ok(connection) => {
+                slot.reconnect.connected();
+                slot.open = Some(connection.clone());
+            }
+            Err(error) => {
+                tracing::debug!("{error}");
+                slot.reconnect.failed(self.schedules, Instant::now(), fastrand::f64());
+            }
+        }
+    }
+}
+
+/// One attempt to connect, after the back-off. It does not keep the pool alive.
+async fn attempt(pool: Weak<Pool>, id: BrokerId, peer: Peer, told: watch::Sender<Outcome>) {
+    let not_before = pool.upgrade().and_then(|pool| {
+        pool.slots.lock().by_id.get(&id).and_then(|slot| slot.reconnect.not_before())
+    });
+    if let Some(not_before) = not_before {
+        tokio::time::sleep_until(not_before).await;
+    }
+    let Some((connector, settings, allowance)) = pool
+        .upgrade()
+        .and_then(|pool| Some((pool.connector.clone(), pool.settings.clone(), pool.begin(id)?)))
+    else {
+        return;
+    };
+    let result = Connection::open(&*connector, peer, &settings, allowance).await;
+    let Some(pool) = pool.upgrade() else { return };
+    pool.ended(id, &result);
+    told.send_replace(Some(result));
+}

@@ -1,0 +1,115 @@
+//! Which broker a request goes to, and whether a failure is worth another try.
+//!
+//! Knows no particular request. Requests whose repetition could do harm do not belong here: what
+//! may have been written is tried again.
+
+use super::Client;
+use super::metadata::PartitionMetadata;
+use crate::error::{ClientError, ErrorCode};
+use crate::net::Connection;
+use crate::protocol::Request;
+use crate::time::{Backoff, Instant};
+use crate::types::{TopicId, TopicPartition};
+use std::sync::Arc;
+
+/// What a request to the leader of a partition may need to know.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pub(crate) topic_id: TopicId,
+    pub(crate) partition: PartitionMetadata,
+    /// The connection that the request will go over, for the versions and features of the broker.
+    pub(crate) connection: Arc<Connection>,
+}
+
+impl Client {
+    /// Sends a request that any broker can answer, and tries others until `deadline` while
+    /// connections fail.
+    ///
+    /// Error codes inside the answer are the caller's. Cancel safe.
+    pub(crate) async fn call_any<R: Request>(
+        &self,
+        request: &R,
+        deadline: Instant,
+    ) -> Result<R::Response, ClientError> {
+        let timeout = self.core().config.request_timeout();
+        self.retrying(deadline, async || {
+            let node = self.core().any_node()?;
+            let connection = self.core().pool.connect(node.0, &node.1).await?;
+            connection.call(request, timeout).await
+        })
+        .await
+    }
+
+    /// Sends a request to the leader of a partition, and tries again until `deadline` while
+    /// connections fail or `code` finds an error in the answer that passes.
+    ///
+    /// The request is made anew for each attempt. Cancel safe.
+    pub(crate) async fn call_leader<R: Request>(
+        &self,
+        partition: &TopicPartition,
+        deadline: Instant,
+        mut request: impl FnMut(&Leader) -> R,
+        code: impl Fn(&R::Response) -> ErrorCode,
+    ) -> Result<R::Response, ClientError> {
+        let timeout = self.core().config.request_timeout();
+        self.retrying(deadline, async || {
+            let leader = self.leader(partition, deadline).await?;
+            let response = leader.connection.call(&request(&leader), timeout).await?;
+            match code(&response) {
+                code if code.is_ok() => Ok(response),
+                code => Err(ClientError::Broker {
+                    code,
+                    api: crate::net::api_name::<R>(),
+                    subject: Some(partition.to_string().into()),
+                    message: None,
+                }),
+            }
+        })
+        .await
+    }
+
+    async fn leader(
+        &self,
+        partition: &TopicPartition,
+        deadline: Instant,
+    ) -> Result<Leader, ClientError> {
+        let topic = self.topic(&partition.topic, deadline).await?;
+        let at = usize::try_from(partition.partition).ok();
+        let found = at.and_then(|at| topic.partitions.get(at));
+        let (Some(found), Some(id)) = (found, found.and_then(|found| found.leader)) else {
+            return Err(ClientError::NoLeader { partition: partition.clone() });
+        };
+        let connection = self.connect(id).await?;
+        Ok(Leader { topic_id: topic.id, partition: found.clone(), connection })
+    }
+
+    async fn retrying<T>(
+        &self,
+        deadline: Instant,
+        mut attempt: impl AsyncFnMut() -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let config = &self.core().config;
+        let backoff = Backoff::new(config.retry_backoff(), config.retry_backoff_max());
+        let mut failures = 0;
+        // What is told when time is up in the middle of an attempt.
+        let mut last = ClientError::Closed;
+        loop {
+            let Ok(result) = tokio::time::timeout_at(deadline, attempt()).await else {
+                return Err(last);
+            };
+            last = match result {
+                Err(error) if error.is_retriable() && !self.is_closed() => error,
+                other => return other,
+            };
+            if last.refreshes_metadata() {
+                self.request_refresh();
+            }
+            let again = Instant::now() + backoff.wait(failures, fastrand::f64());
+            if again >= deadline {
+                return Err(last);
+            }
+            tokio::time::sleep_until(again).await;
+            failures += 1;
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! One connection to one broker: from a host and a port to requests and their answers.
+//!
+//! ```text
+//! callers ─► link (queue, in flight) ─► driver ─► outgoing ─► socket
+//!    ▲                                    │
+//!    └──────────── answer ◄─ frame ◄──────┘
+//! ```
+//!
+//! Nothing here knows the cluster, connects twice, or looks at records.
+
+mod apis;
+mod connection;
+mod connector;
+mod driver;
+mod frame;
+mod inflight;
+mod link;
+mod outgoing;
+
+pub(crate) use connection::{Call, Connection, ConnectionSettings, Sending};
+pub use connector::{
+    Connect, ConnectFn, Connecting, ResolveError, TcpConnector, Transport, connect_fn,
+};
+pub(crate) use link::api_name;
