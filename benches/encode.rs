@@ -51,6 +51,7 @@ fn fill(
         buffers.extend(batch.take_spare());
         sealed.push(black_box(batch));
     }
+    // A compressed batch has a small buffer of its own; the large one is back already.
     if codec == Codec::NONE {
         buffers.extend(sealed.into_iter().filter_map(SealedBatch::into_buffer));
     }

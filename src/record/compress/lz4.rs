@@ -10,6 +10,7 @@ use lz4_flex::block::{
     get_maximum_output_size,
 };
 
+use super::reserve;
 use crate::record::error::RecordError;
 use crate::types::Compression;
 
@@ -84,6 +85,7 @@ pub(super) fn decompress(input: &[u8], limit: usize) -> Result<Vec<u8>, RecordEr
             if out.len() + block.len() > limit {
                 return Err(RecordError::DecompressedTooLarge { codec: CODEC, limit });
             }
+            reserve(&mut out, block.len(), limit);
             out.extend_from_slice(block);
         } else {
             decompress_block(block, descriptor, limit, &mut out)?;
@@ -109,6 +111,7 @@ fn decompress_block(
     let possible =
         descriptor.max_block.min(block.len().saturating_mul(MAX_RATIO).saturating_add(SLACK));
     let room = possible.min(allowed);
+    reserve(out, room, limit);
     out.resize(start + room, 0);
     let (before, target) = out.split_at_mut(start);
     let window = if descriptor.independent {

@@ -43,6 +43,17 @@ pub(super) fn compress(codec: Codec, input: &[u8], out: &mut BytesMut) -> Result
     }
 }
 
+/// Makes room for `extra` bytes more. The memory doubles as that of any `Vec`, but not beyond
+/// `limit` while that is enough.
+#[cfg(any(feature = "lz4", feature = "snappy"))]
+fn reserve(out: &mut Vec<u8>, extra: usize, limit: usize) {
+    let len = out.len().saturating_add(extra);
+    if len > out.capacity() {
+        let capacity = out.capacity().saturating_mul(2).min(limit).max(len);
+        out.reserve_exact(capacity - out.len());
+    }
+}
+
 /// Decompresses `input` to at most `limit` bytes.
 pub(super) fn decompress(
     codec: Compression,

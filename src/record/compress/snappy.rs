@@ -4,6 +4,7 @@
 use bytes::{BufMut, BytesMut};
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
+use super::reserve;
 use crate::record::error::RecordError;
 use crate::types::Compression;
 
@@ -73,6 +74,7 @@ fn block(
     if len > input.len().saturating_mul(MAX_RATIO) {
         return Err(corrupt("a block announces more bytes than it can hold"));
     }
+    reserve(out, len, limit);
     out.resize(end, 0);
     let written = decoder
         .decompress(input, out.get_mut(start..).unwrap_or_default())

@@ -76,7 +76,7 @@ fn levels_outside_the_range() {
 
 #[test]
 fn ceiling() {
-    let zeros = vec![0; 8 << 20];
+    let zeros = vec![0; 4 << 20];
     for codec in CODECS {
         let bomb = compressed(Codec::new(codec), &zeros);
         for limit in [0, 1, 1000, 1 << 20, zeros.len() - 1] {

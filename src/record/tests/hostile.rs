@@ -82,7 +82,7 @@ fn every_flipped_bit_is_found_by_the_crc() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn damaged_batches(
@@ -101,7 +101,7 @@ proptest! {
     fn random_records(
         codec in any_codec(),
         count in prop_oneof![0i32..20, Just(i32::MAX)],
-        payload in vec(prop_oneof![any::<u8>(), 0u8..20], 0..200),
+        payload in vec(prop_oneof![any::<u8>(), 0u8..20], 0..100),
     ) {
         read_to_the_end(around(&payload, count, codec).bytes().clone());
     }
