@@ -1,5 +1,4 @@
-//! A native Rust client for Apache Kafka: producer, consumer and transactions.
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -11,6 +10,7 @@ pub mod config;
 mod error;
 #[allow(dead_code, unused_imports)] // Until the producer and the reader use all of it.
 pub mod net;
+mod producer;
 #[doc(hidden)]
 pub mod protocol;
 #[doc(hidden)]
@@ -19,7 +19,12 @@ mod time;
 mod types;
 
 pub use config::{Acks, ProducerConfig, ReaderConfig};
-pub use error::{ClientError, ConfigError, DisconnectReason, ErrorCode, Peer, VersionSpan};
+pub use error::{
+    Cause, ClientError, CloseError, ConfigError, DeliveryError, DeliveryErrorKind,
+    DisconnectReason, ErrorCode, FatalError, Peer, Persistence, SendError, VersionSpan,
+};
+pub use producer::{Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata};
+pub use time::{Clock, SystemClock};
 pub use types::{
     BrokerId, Compression, Header, ProducerIdentity, TimestampType, TopicId, TopicPartition,
     UnknownName,

@@ -1,8 +1,30 @@
 //! Time as the cores see it: instants are handed in, waits are computed, and nothing here reads a
 //! clock.
 
+use std::fmt;
 pub(crate) use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) use tokio::time::Instant;
+
+/// Where the timestamps of records come from.
+///
+/// Nothing but timestamps is taken from it: waits and time-outs are measured by tokio's clock.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Milliseconds since 1970-01-01T00:00Z. Called for each record that has no timestamp of its
+    /// own.
+    fn now_millis(&self) -> i64;
+}
+
+/// The clock of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_millis(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
 
 /// How long to wait after the n-th failure in a row: doubling from `initial` to `max`, give or take
 /// a fifth.

@@ -128,6 +128,11 @@ impl Client {
         self.core().metadata.topic(name, deadline).await
     }
 
+    /// Keeps a topic's view fresh from now on, without waiting for it.
+    pub(crate) fn track(&self, name: &str) {
+        self.core().metadata.track(name, false);
+    }
+
     /// The first snapshot, or a later one; waits until some broker has answered, or fails as
     /// [`Client::topic`].
     pub(crate) async fn cluster(

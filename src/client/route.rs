@@ -31,13 +31,19 @@ impl Client {
         request: &R,
         deadline: Instant,
     ) -> Result<R::Response, ClientError> {
-        let timeout = self.core().config.request_timeout();
-        self.retrying(deadline, async || {
-            let node = self.core().any_node()?;
-            let connection = self.core().pool.connect(node.0, &node.1).await?;
-            connection.call(request, timeout).await
-        })
-        .await
+        let mut retry = Retry::new(self, deadline);
+        loop {
+            let attempt = self.ask_any(request);
+            if let Some(response) = retry.attempt(attempt).await? {
+                return Ok(response);
+            }
+        }
+    }
+
+    async fn ask_any<R: Request>(&self, request: &R) -> Result<R::Response, ClientError> {
+        let node = self.core().any_node()?;
+        let connection = self.core().pool.connect(node.0, &node.1).await?;
+        connection.call(request, self.core().config.request_timeout()).await
     }
 
     /// Sends a request to the leader of a partition, and tries again until `deadline` while
@@ -51,21 +57,34 @@ impl Client {
         mut request: impl FnMut(&Leader) -> R,
         code: impl Fn(&R::Response) -> ErrorCode,
     ) -> Result<R::Response, ClientError> {
-        let timeout = self.core().config.request_timeout();
-        self.retrying(deadline, async || {
-            let leader = self.leader(partition, deadline).await?;
-            let response = leader.connection.call(&request(&leader), timeout).await?;
-            match code(&response) {
-                code if code.is_ok() => Ok(response),
-                code => Err(ClientError::Broker {
-                    code,
-                    api: crate::net::api_name::<R>(),
-                    subject: Some(partition.to_string().into()),
-                    message: None,
-                }),
+        let mut retry = Retry::new(self, deadline);
+        loop {
+            let attempt = self.ask_leader(partition, deadline, &mut request, &code);
+            if let Some(response) = retry.attempt(attempt).await? {
+                return Ok(response);
             }
-        })
-        .await
+        }
+    }
+
+    async fn ask_leader<R: Request>(
+        &self,
+        partition: &TopicPartition,
+        deadline: Instant,
+        request: &mut impl FnMut(&Leader) -> R,
+        code: &impl Fn(&R::Response) -> ErrorCode,
+    ) -> Result<R::Response, ClientError> {
+        let leader = self.leader(partition, deadline).await?;
+        let timeout = self.core().config.request_timeout();
+        let response = leader.connection.call(&request(&leader), timeout).await?;
+        match code(&response) {
+            code if code.is_ok() => Ok(response),
+            code => Err(ClientError::Broker {
+                code,
+                api: crate::net::api_name::<R>(),
+                subject: Some(partition.to_string().into()),
+                message: None,
+            }),
+        }
     }
 
     async fn leader(
@@ -82,34 +101,48 @@ impl Client {
         let connection = self.connect(id).await?;
         Ok(Leader { topic_id: topic.id, partition: found.clone(), connection })
     }
+}
 
-    async fn retrying<T>(
-        &self,
-        deadline: Instant,
-        mut attempt: impl AsyncFnMut() -> Result<T, ClientError>,
-    ) -> Result<T, ClientError> {
-        let config = &self.core().config;
-        let backoff = Backoff::new(config.retry_backoff(), config.retry_backoff_max());
-        let mut failures = 0;
-        // What is told when time is up in the middle of an attempt.
-        let mut last = ClientError::Closed;
-        loop {
-            let Ok(result) = tokio::time::timeout_at(deadline, attempt()).await else {
-                return Err(last);
-            };
-            last = match result {
-                Err(error) if error.is_retriable() && !self.is_closed() => error,
-                other => return other,
-            };
-            if last.refreshes_metadata() {
-                self.request_refresh();
-            }
-            let again = Instant::now() + backoff.wait(failures, fastrand::f64());
-            if again >= deadline {
-                return Err(last);
-            }
-            tokio::time::sleep_until(again).await;
-            failures += 1;
+/// Attempts until a deadline, with `retry.backoff.ms` between them.
+struct Retry<'a> {
+    client: &'a Client,
+    deadline: Instant,
+    failures: u32,
+    /// What is told when time is up in the middle of an attempt.
+    last: ClientError,
+}
+
+impl<'a> Retry<'a> {
+    fn new(client: &'a Client, deadline: Instant) -> Self {
+        Self { client, deadline, failures: 0, last: ClientError::Closed }
+    }
+
+    /// Makes an attempt. `None` says that it failed, that another one may not, and that it is time
+    /// for it.
+    async fn attempt<T>(
+        &mut self,
+        attempt: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<Option<T>, ClientError> {
+        let Ok(result) = tokio::time::timeout_at(self.deadline, attempt).await else {
+            return Err(self.last.clone());
+        };
+        let error = match result {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) if error.is_retriable() && !self.client.is_closed() => error,
+            Err(error) => return Err(error),
+        };
+        if error.refreshes_metadata() {
+            self.client.request_refresh();
         }
+        let config = self.client.config();
+        let backoff = Backoff::new(config.retry_backoff(), config.retry_backoff_max());
+        let again = Instant::now() + backoff.wait(self.failures, fastrand::f64());
+        if again >= self.deadline {
+            return Err(error);
+        }
+        self.failures += 1;
+        self.last = error;
+        tokio::time::sleep_until(again).await;
+        Ok(None)
     }
 }

@@ -3,7 +3,12 @@
 mod client;
 mod code;
 mod config;
+mod produce;
 
 pub use client::{ClientError, DisconnectReason, Peer, VersionSpan};
 pub use code::ErrorCode;
 pub use config::ConfigError;
+pub(crate) use produce::History;
+pub use produce::{
+    Cause, CloseError, DeliveryError, DeliveryErrorKind, FatalError, Persistence, SendError,
+};

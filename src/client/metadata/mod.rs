@@ -180,7 +180,7 @@ impl Metadata {
         }
     }
 
-    fn track(&self, name: &str, request: bool) {
+    pub(super) fn track(&self, name: &str, request: bool) {
         {
             let State { refresh, .. } = &mut *self.state.lock();
             let known = refresh.is_tracked(name);

@@ -1,0 +1,298 @@
+//! What a send can end in: refused before it was buffered ([`SendError`]), or accepted and then not delivered
+//! ([`DeliveryError`]). The second says whether the record may be in the log all the same.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::ClientError;
+use crate::error::ErrorCode;
+use crate::types::TopicPartition;
+
+/// Why a record was not accepted. Nothing of it was buffered, and it will not be sent.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The topic's name cannot exist: empty, `.`, `..`, longer than 249 characters, or with a character other than
+    /// letters, digits, `.`, `_` and `-`.
+    #[error(
+        "{topic:?} is not a legal topic name: use 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', but not '.' or '..'"
+    )]
+    InvalidTopic {
+        /// The name as it was given.
+        topic: String,
+    },
+    /// The record names a partition that the topic does not have.
+    #[error("topic {topic} has no partition {partition}: it has {count}, numbered from 0")]
+    InvalidPartition {
+        /// The topic.
+        topic: String,
+        /// The partition asked for.
+        partition: i32,
+        /// How many partitions the topic has.
+        count: usize,
+    },
+    /// The record's timestamp is negative.
+    #[error("timestamp {timestamp} is negative: give milliseconds since 1970-01-01T00:00Z")]
+    InvalidTimestamp {
+        /// The timestamp as it was given.
+        timestamp: i64,
+    },
+    /// The record is larger than a request, or than all memory for records, may ever be.
+    #[error(
+        "the record is {size} bytes when serialized, more than {property}={max}: make it smaller or raise {property}"
+    )]
+    RecordTooLarge {
+        /// Serialized size in bytes, batch header included.
+        size: usize,
+        /// The value of the property that it exceeds, in bytes.
+        max: usize,
+        /// `max.request.size` or `buffer.memory`.
+        property: &'static str,
+    },
+    /// `max.block.ms` passed while other records held all of `buffer.memory`. Send slower, or again later.
+    #[error(
+        "Failed to allocate {needed} bytes within the configured max blocking time {} ms. \
+         Total memory: {total} bytes. Available memory: {available} bytes.",
+        waited.as_millis()
+    )]
+    BufferFull {
+        /// Bytes that the record's batch needed.
+        needed: usize,
+        /// How long the send may wait (`max.block.ms`; zero for `try_send`).
+        waited: Duration,
+        /// `buffer.memory` in bytes.
+        total: usize,
+        /// Bytes that were free when the send gave up.
+        available: usize,
+    },
+    /// `max.block.ms` passed and the topic's partitions are still not known.
+    #[error("Topic {topic} not present in metadata after {} ms.{}", waited.as_millis(), cause(last))]
+    MetadataTimeout {
+        /// The topic.
+        topic: String,
+        /// How long the send waited (`max.block.ms`; zero for `try_send`).
+        waited: Duration,
+        /// What the brokers, or the attempts to reach one, last answered.
+        last: Option<ClientError>,
+    },
+    /// The topic's partitions are not known, and the reason will not go away by waiting.
+    #[error("metadata of topic {topic} cannot be had: {cause}")]
+    Metadata {
+        /// The topic.
+        topic: String,
+        /// The reason.
+        cause: ClientError,
+    },
+    /// The producer was closed, or is closing. Make a new one.
+    #[error("the producer is closed")]
+    Closed,
+    /// An earlier error ended this producer: close it and make a new one.
+    #[error("the producer can send no more, because of an earlier error: {0}")]
+    Fatal(FatalError),
+}
+
+fn cause(last: &Option<ClientError>) -> String {
+    last.as_ref().map(|e| format!(" Last error: {e}")).unwrap_or_default()
+}
+
+/// A producer's close ran out of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the producer was closed, but {batches} batch(es) of records had not ended within {timeout:?} and failed; \
+     give close more time, or flush first"
+)]
+#[non_exhaustive]
+pub struct CloseError {
+    /// How long the close had.
+    pub timeout: Duration,
+    /// How many batches failed for it; their deliveries and callbacks tell which records.
+    pub batches: usize,
+}
+
+/// An error after which an idempotent producer must not write again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the broker refused the producer: {code}")]
+#[non_exhaustive]
+pub struct FatalError {
+    /// What the broker said.
+    pub code: ErrorCode,
+}
+
+/// Whether a record that failed may be in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Persistence {
+    /// It is not in the log and never will be: sending it again makes no duplicate.
+    NotWritten,
+    /// It may have been written: a request that carried it was not answered, or not with a refusal.
+    MaybeWritten,
+}
+
+/// Why an accepted record was not acknowledged. Cheap to clone.
+#[derive(Clone)]
+pub struct DeliveryError(Arc<Failure>);
+
+#[derive(Debug)]
+struct Failure {
+    topic_partition: TopicPartition,
+    kind: DeliveryErrorKind,
+    persistence: Persistence,
+    attempts: u32,
+    elapsed: Duration,
+    last: Option<Cause>,
+}
+
+/// What ended the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeliveryErrorKind {
+    /// `delivery.timeout.ms` passed. Send again if the record is still wanted.
+    TimedOut {
+        /// How many records expired together with it.
+        records: usize,
+    },
+    /// The broker refused it, with an error that is not retriable or after the last of `retries`.
+    Refused(ErrorCode),
+    /// The connection failed, and no retry was left.
+    Disconnected,
+    /// The batch could not be compressed.
+    Compression {
+        /// What the codec said.
+        reason: String,
+    },
+    /// The producer was closed, with a time-out, before the record was acknowledged.
+    Closed,
+    /// The producer ended by a fatal error: close it and make a new one.
+    Fatal(FatalError),
+}
+
+/// The last thing that went wrong with a batch before it ended.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Cause {
+    /// A broker's answer.
+    Broker(ErrorCode, Option<String>),
+    /// The way to the broker.
+    Client(ClientError),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broker(code, None) => fmt::Display::fmt(code, f),
+            Self::Broker(code, Some(message)) => write!(f, "{code} ({message})"),
+            Self::Client(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+/// What a batch has been through when it fails.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    pub(crate) attempts: u32,
+    pub(crate) elapsed: Duration,
+    pub(crate) last: Option<Cause>,
+}
+
+impl DeliveryError {
+    pub(crate) fn new(
+        topic_partition: TopicPartition,
+        kind: DeliveryErrorKind,
+        persistence: Persistence,
+        history: History,
+    ) -> Self {
+        let History { attempts, elapsed, last } = history;
+        Self(Arc::new(Failure { topic_partition, kind, persistence, attempts, elapsed, last }))
+    }
+
+    /// Where the record was going.
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.0.topic_partition
+    }
+
+    /// What ended it.
+    pub fn kind(&self) -> &DeliveryErrorKind {
+        &self.0.kind
+    }
+
+    /// Whether it may be in the log.
+    pub fn persistence(&self) -> Persistence {
+        self.0.persistence
+    }
+
+    /// How often its batch was sent.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// How long after its batch was begun it ended.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed
+    }
+
+    /// The last thing that went wrong before, if anything was heard.
+    pub fn last_error(&self) -> Option<&Cause> {
+        self.0.last.as_ref()
+    }
+
+    /// Whether the same record may be delivered when it is sent again.
+    pub fn is_retriable(&self) -> bool {
+        match &self.0.kind {
+            DeliveryErrorKind::TimedOut { .. } | DeliveryErrorKind::Disconnected => true,
+            DeliveryErrorKind::Refused(code) => code.is_retriable(),
+            DeliveryErrorKind::Compression { .. }
+            | DeliveryErrorKind::Closed
+            | DeliveryErrorKind::Fatal(_) => false,
+        }
+    }
+
+    /// Whether the producer itself is of no more use.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self.0.kind, DeliveryErrorKind::Fatal(_))
+    }
+}
+
+impl fmt::Debug for DeliveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeliveryError")
+            .field("topic_partition", &self.0.topic_partition)
+            .field("kind", &self.0.kind)
+            .field("persistence", &self.0.persistence)
+            .field("attempts", &self.0.attempts)
+            .field("elapsed", &self.0.elapsed)
+            .field("last", &self.0.last)
+            .finish()
+    }
+}
+
+impl fmt::Display for DeliveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tp = &self.0.topic_partition;
+        match &self.0.kind {
+            DeliveryErrorKind::TimedOut { records } => write!(
+                f,
+                "Expiring {records} record(s) for {tp}:{} ms has passed since batch creation",
+                self.0.elapsed.as_millis()
+            )?,
+            DeliveryErrorKind::Refused(code) => write!(f, "{tp} refused the record: {code}")?,
+            DeliveryErrorKind::Disconnected => write!(f, "the leader of {tp} disconnected")?,
+            DeliveryErrorKind::Compression { reason } => {
+                write!(f, "the batch for {tp} could not be compressed: {reason}")?;
+            }
+            DeliveryErrorKind::Closed => {
+                write!(f, "the producer was closed before {tp} acknowledged the record")?;
+            }
+            DeliveryErrorKind::Fatal(error) => write!(f, "{tp}: {error}; make a new producer")?,
+        }
+        if let Some(last) = &self.0.last {
+            write!(f, "; last error: {last}")?;
+        }
+        let written = match self.0.persistence {
+            Persistence::NotWritten => "the record was not written",
+            Persistence::MaybeWritten => "the record may have been written",
+        };
+        write!(f, " ({written}; {} attempt(s))", self.0.attempts)
+    }
+}
+
+impl std::error::Error for DeliveryError {}

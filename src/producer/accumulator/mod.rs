@@ -1,0 +1,238 @@
+//! Where records wait: a queue of batches for each partition, and the list of queues that the sender should look at.
+//!
+//! User threads append here and nowhere else. The sender is woken on two edges only: a partition's first batch was
+//! begun (its linger starts), or a batch was filled. Neither sequences nor leaders are known here.
+
+mod queue;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::error::SendError;
+use crate::producer::batch::Batch;
+use crate::producer::delivery::{CallbackFn, Completion, Delivery};
+use crate::producer::memory::{Memory, Reservation};
+use crate::producer::partitioner::Sticky;
+use crate::producer::record::ProducerRecord;
+use crate::record::{Codec, size_upper_bound};
+use crate::time::Instant;
+
+pub(crate) use queue::{Append, Front, PartitionQueue};
+
+type Topics = HashMap<Arc<str>, Arc<TopicQueues>, RandomState>;
+
+/// All queues of one producer.
+#[derive(Debug)]
+pub(crate) struct Accumulator {
+    topics: ArcSwap<Topics>,
+    /// Set once, when no record may enter any more; guards the making of queues.
+    end: Mutex<Option<SendError>>,
+    /// Whether `end` is not set: what a send looks at.
+    open: AtomicBool,
+    memory: Arc<Memory>,
+    batch_size: usize,
+    codec: Codec,
+    seed: u64,
+    next_batch: AtomicU64,
+    unseen: Mutex<Vec<Arc<PartitionQueue>>>,
+    changed: Notify,
+    flushing: AtomicUsize,
+}
+
+/// The queues of one topic's partitions.
+#[derive(Debug)]
+pub(crate) struct TopicQueues {
+    pub(crate) partitions: Vec<Arc<PartitionQueue>>,
+    pub(crate) sticky: Arc<Sticky>,
+}
+
+/// With what a batch is begun.
+#[derive(Debug)]
+pub(crate) struct Begin {
+    /// Memory that was waited for.
+    pub(crate) room: Option<Reservation>,
+    pub(crate) now: Instant,
+}
+
+/// What an append lacks.
+#[derive(Debug)]
+pub(crate) enum Lacks {
+    /// Room in the last batch, or a batch.
+    Batch,
+    /// Memory for a batch that holds the record.
+    Memory(usize),
+    /// A producer that is open.
+    Open,
+}
+
+impl Accumulator {
+    pub(crate) fn new(memory: Arc<Memory>, batch_size: usize, codec: Codec, seed: u64) -> Self {
+        Self {
+            topics: ArcSwap::default(),
+            end: Mutex::new(None),
+            open: AtomicBool::new(true),
+            memory,
+            batch_size,
+            codec,
+            seed,
+            next_batch: AtomicU64::new(0),
+            unseen: Mutex::default(),
+            changed: Notify::new(),
+            flushing: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    pub(crate) fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// The topics whose partitions are known; a lock-free look.
+    pub(crate) fn topics(&self) -> Guard<Arc<Topics>> {
+        self.topics.load()
+    }
+
+    /// Makes queues for the topic's partitions, or for those that were added to it.
+    pub(crate) fn grow(&self, topic: &str, partitions: usize) -> Result<(), SendError> {
+        let end = self.end.lock();
+        if let Some(end) = &*end {
+            return Err(end.clone());
+        }
+        let mut topics = Topics::clone(&self.topics.load());
+        let known = topics.get(topic);
+        if known.is_some_and(|known| known.partitions.len() >= partitions) {
+            return Ok(());
+        }
+        let name = known
+            .and_then(|known| known.partitions.first())
+            .map_or_else(|| Arc::from(topic), |queue| Arc::clone(&queue.topic));
+        let sticky = known.map_or_else(
+            || Arc::new(Sticky::new(self.batch_size, self.seed ^ topics.len() as u64)),
+            |known| Arc::clone(&known.sticky),
+        );
+        let mut queues = known.map(|known| known.partitions.clone()).unwrap_or_default();
+        for partition in queues.len()..partitions {
+            let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+            queues.push(Arc::new(PartitionQueue::new(Arc::clone(&name), partition)));
+        }
+        topics.insert(name, Arc::new(TopicQueues { partitions: queues, sticky }));
+        self.topics.store(Arc::new(topics));
+        Ok(())
+    }
+
+    /// Appends the record to its partition's last batch.
+    pub(crate) fn append(
+        &self,
+        queue: &Arc<PartitionQueue>,
+        record: &ProducerRecord<'_>,
+        timestamp: i64,
+        callback: &mut Option<CallbackFn>,
+    ) -> Result<Delivery, Lacks> {
+        match queue.append(record, timestamp, self.batch_size, self.codec, callback) {
+            Append::Done(delivery) => return Ok(delivery),
+            Append::Closed => return Err(Lacks::Open),
+            Append::NeedsBatch(None) => {}
+            Append::NeedsBatch(Some(unsealed)) => {
+                queue.seal(unsealed, self.codec, Instant::now());
+                self.announce(queue);
+            }
+        }
+        Err(Lacks::Batch)
+    }
+
+    /// Appends the record to a new batch, in `room` or in memory that is free now.
+    pub(crate) fn begin(
+        &self,
+        queue: &Arc<PartitionQueue>,
+        record: &ProducerRecord<'_>,
+        timestamp: i64,
+        callback: &mut Option<CallbackFn>,
+        Begin { room, now }: Begin,
+    ) -> Result<Delivery, Lacks> {
+        let size = size_upper_bound(record.key, record.value, record.headers).max(self.batch_size);
+        let room = room.filter(|room| room.bytes() >= size);
+        let room = room.or_else(|| self.memory.try_reserve(size)).ok_or(Lacks::Memory(size))?;
+        let completion = Completion::new(Arc::clone(&queue.topic), queue.partition);
+        let id = self.next_batch.fetch_add(1, Ordering::Relaxed);
+        let batch = Batch::new(id, now, completion, room);
+        match queue.append_new(batch, record, timestamp, self.batch_size, callback) {
+            Append::Done(delivery) => {
+                self.announce(queue);
+                Ok(delivery)
+            }
+            Append::NeedsBatch(_) => Err(Lacks::Batch),
+            Append::Closed => Err(Lacks::Open),
+        }
+    }
+
+    fn announce(&self, queue: &Arc<PartitionQueue>) {
+        if queue.list() {
+            self.unseen.lock().push(Arc::clone(queue));
+        }
+        self.changed.notify_one();
+    }
+
+    /// Resolves when there is something for the sender to look at. Cancel-safe.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Wakes the sender.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// The queues that have got batches since they were last found empty.
+    pub(crate) fn take_unseen(&self) -> Vec<Arc<PartitionQueue>> {
+        std::mem::take(&mut *self.unseen.lock())
+    }
+
+    /// Whether batches should leave before their linger is over.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.flushing.load(Ordering::Relaxed) > 0 || self.memory.has_waiters()
+    }
+
+    /// Overrides linger until the guard is dropped.
+    pub(crate) fn start_flush(self: &Arc<Self>) -> FlushGuard {
+        self.flushing.fetch_add(1, Ordering::Relaxed);
+        FlushGuard(Arc::clone(self))
+    }
+
+    /// Lets no record enter any more, and returns the batches that waited with their queues.
+    pub(crate) fn close(&self, end: SendError) -> Vec<(Arc<PartitionQueue>, Batch)> {
+        self.refuse(end);
+        let topics = self.topics.load_full();
+        let queues = topics.values().flat_map(|topic| &topic.partitions);
+        queues.flat_map(|queue| queue.close().into_iter().map(|b| (Arc::clone(queue), b))).collect()
+    }
+
+    /// Refuses records from now on; what was accepted goes on.
+    pub(crate) fn refuse(&self, end: SendError) {
+        self.end.lock().get_or_insert(end);
+        self.open.store(false, Ordering::Release);
+    }
+
+    /// Why no record may enter any more.
+    pub(crate) fn end(&self) -> Option<SendError> {
+        if self.open.load(Ordering::Acquire) { None } else { self.end.lock().clone() }
+    }
+}
+
+/// Keeps a flush going.
+#[derive(Debug)]
+pub(crate) struct FlushGuard(Arc<Accumulator>);
+
+impl Drop for FlushGuard {
+    fn drop(&mut self) {
+        self.0.flushing.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,198 @@
+//! One batch of one partition: its bytes, its records' end, and what it has been through. It knows no sequence rule
+//! and no broker.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Cause, DeliveryError, DeliveryErrorKind, History, Persistence};
+use crate::producer::delivery::{Callback, CallbackFn, Completion, Delivery, Outcome, RecordFacts};
+use crate::producer::memory::Reservation;
+use crate::producer::record::ProducerRecord;
+use crate::record::{BatchBuilder, Codec, RecordError, SealedBatch};
+use crate::time::Instant;
+use crate::types::{ProducerIdentity, TopicPartition};
+
+/// A batch from its first record to its end. Dropping it gives its memory back.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) id: u64,
+    pub(crate) created: Instant,
+    /// How often it was sent.
+    pub(crate) attempts: u32,
+    /// The last thing that went wrong with it.
+    pub(crate) last_error: Option<Cause>,
+    body: Body,
+    count: u32,
+    completion: Arc<Completion>,
+    callbacks: Vec<Callback>,
+    reservation: Option<Reservation>,
+}
+
+#[derive(Debug)]
+enum Body {
+    Open(BatchBuilder),
+    /// Its builder is with the caller who compresses it.
+    Sealing,
+    Sealed(SealedBatch),
+}
+
+impl Batch {
+    pub(crate) fn new(
+        id: u64,
+        created: Instant,
+        completion: Completion,
+        reservation: Reservation,
+    ) -> Self {
+        Self {
+            id,
+            created,
+            attempts: 0,
+            last_error: None,
+            body: Body::Open(BatchBuilder::new(reservation.buffer())),
+            count: 0,
+            completion: Arc::new(completion),
+            callbacks: Vec::new(),
+            reservation: Some(reservation),
+        }
+    }
+
+    /// Appends the record if the batch is open and stays within `limit` bytes; a first record always fits. The
+    /// callback is taken only when the record is.
+    pub(crate) fn append(
+        &mut self,
+        record: &ProducerRecord<'_>,
+        timestamp: i64,
+        limit: usize,
+        callback: &mut Option<CallbackFn>,
+    ) -> Option<Delivery> {
+        let Body::Open(builder) = &mut self.body else { return None };
+        // A record that is larger than a batch gets one of its own.
+        let limit = if builder.is_empty() { usize::MAX } else { limit };
+        let appended =
+            builder.append_within(limit, timestamp, record.key, record.value, record.headers);
+        let index = appended.ok()?.index.unsigned_abs();
+        let (key_size, value_size) = (size(record.key), size(record.value));
+        let facts = RecordFacts { index, key_size, value_size, timestamp };
+        self.count = index + 1;
+        if let Some(run) = callback.take() {
+            self.callbacks.push(Callback { facts, run });
+        }
+        Some(Delivery::new(Arc::clone(&self.completion), facts))
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn completion(&self) -> &Arc<Completion> {
+        &self.completion
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.body, Body::Open(_))
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        matches!(self.body, Body::Sealed(_))
+    }
+
+    /// Takes the records out to be sealed, after which no record can be appended.
+    pub(crate) fn start_sealing(&mut self) -> Option<BatchBuilder> {
+        match std::mem::replace(&mut self.body, Body::Sealing) {
+            Body::Open(builder) => Some(builder),
+            other => {
+                self.body = other;
+                None
+            }
+        }
+    }
+
+    /// Puts the sealed records back.
+    pub(crate) fn finish_sealing(&mut self, sealed: SealedBatch) {
+        self.body = Body::Sealed(sealed);
+    }
+
+    /// Seals an open batch in place.
+    pub(crate) fn seal(&mut self, codec: Codec) -> Result<(), RecordError> {
+        if let Some(builder) = self.start_sealing() {
+            self.finish_sealing(builder.seal(codec)?);
+        }
+        Ok(())
+    }
+
+    /// Bytes that it takes of a request; before compression, if it is not sealed.
+    pub(crate) fn size(&self) -> usize {
+        match &self.body {
+            Body::Open(builder) => builder.len(),
+            Body::Sealing => 0,
+            Body::Sealed(sealed) => sealed.len(),
+        }
+    }
+
+    /// Writes the header, under which the bytes leave and to which each retry keeps.
+    pub(crate) fn stamp(&mut self, identity: ProducerIdentity, base_sequence: i32) {
+        if let Body::Sealed(sealed) = &mut self.body {
+            sealed.stamp(identity, base_sequence, false);
+        }
+    }
+
+    /// The stamped bytes.
+    pub(crate) fn bytes(&self) -> Option<Bytes> {
+        match &self.body {
+            Body::Sealed(sealed) => Some(sealed.bytes()),
+            Body::Open(_) | Body::Sealing => None,
+        }
+    }
+
+    /// Ends its records' wait; only the first call counts. Memory stays held until the batch is dropped.
+    pub(crate) fn complete(&mut self, outcome: Outcome) -> bool {
+        let callbacks = std::mem::take(&mut self.callbacks);
+        self.completion.complete(outcome, callbacks)
+    }
+
+    /// Ends its records' wait with an error.
+    pub(crate) fn fail(
+        &mut self,
+        topic_partition: TopicPartition,
+        kind: DeliveryErrorKind,
+        persistence: Persistence,
+        now: Instant,
+    ) -> bool {
+        let error = self.error(topic_partition, kind, persistence, now);
+        self.complete(Outcome::Failed(error))
+    }
+
+    /// The error with which its records' wait is to end.
+    pub(crate) fn error(
+        &self,
+        topic_partition: TopicPartition,
+        kind: DeliveryErrorKind,
+        persistence: Persistence,
+        now: Instant,
+    ) -> DeliveryError {
+        let history = History {
+            attempts: self.attempts,
+            elapsed: now.saturating_duration_since(self.created),
+            last: self.last_error.clone(),
+        };
+        DeliveryError::new(topic_partition, kind, persistence, history)
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let buffer = match std::mem::replace(&mut self.body, Body::Sealing) {
+            Body::Open(builder) => Some(builder.into_buffer()),
+            Body::Sealing => None,
+            Body::Sealed(sealed) => sealed.into_buffer(),
+        };
+        if let Some(reservation) = self.reservation.take() {
+            reservation.release(buffer);
+        }
+    }
+}
+
+fn size(bytes: Option<&[u8]>) -> i32 {
+    bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,265 @@
+//! The end of a batch, shared by its records: [`Completion`] is set once, by whoever ends the batch, and each
+//! [`Delivery`] is a reference to it and an index. Nothing here knows why a batch ended.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use crate::error::DeliveryError;
+
+/// Where an acknowledged record is, and what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordMetadata {
+    topic: Arc<str>,
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+    facts: RecordFacts,
+}
+
+impl RecordMetadata {
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The partition.
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// The record's offset in its partition; `None` when the broker did not say: with `acks=0`, and when a retry met
+    /// its own first attempt so late that the broker had forgotten the offset.
+    pub fn offset(&self) -> Option<i64> {
+        (self.offset >= 0).then_some(self.offset)
+    }
+
+    /// The record's timestamp in milliseconds since 1970-01-01T00:00Z: the producer's, or the broker's if the topic
+    /// has `message.timestamp.type=LogAppendTime`.
+    pub fn timestamp(&self) -> i64 {
+        self.timestamp
+    }
+
+    /// Bytes of the key; `None` without one.
+    pub fn serialized_key_size(&self) -> Option<usize> {
+        usize::try_from(self.facts.key_size).ok()
+    }
+
+    /// Bytes of the value; `None` without one.
+    pub fn serialized_value_size(&self) -> Option<usize> {
+        usize::try_from(self.facts.value_size).ok()
+    }
+}
+
+/// What the metadata of a record needs beside its batch's end. A size of -1 is null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordFacts {
+    pub(crate) index: u32,
+    pub(crate) key_size: i32,
+    pub(crate) value_size: i32,
+    pub(crate) timestamp: i64,
+}
+
+/// How a batch ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// In the log from `base_offset` on (-1: not known). `log_append_time` is -1 unless the broker set it.
+    Written {
+        base_offset: i64,
+        log_append_time: i64,
+    },
+    Failed(DeliveryError),
+}
+
+/// A callback and the facts of the record that it waits for.
+pub(crate) struct Callback {
+    pub(crate) facts: RecordFacts,
+    pub(crate) run: CallbackFn,
+}
+
+pub(crate) type CallbackFn = Box<dyn FnOnce(Result<RecordMetadata, DeliveryError>) + Send>;
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callback").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+/// The end of one batch, set once and read by any number of deliveries.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    topic: Arc<str>,
+    partition: i32,
+    outcome: OnceLock<Outcome>,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Completion {
+    pub(crate) fn new(topic: Arc<str>, partition: i32) -> Self {
+        Self { topic, partition, outcome: OnceLock::new(), wakers: Mutex::new(Vec::new()) }
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
+    /// Ends the batch: wakes all who wait, then runs the callbacks in the records' order. Only the first call counts;
+    /// whether this was it is returned.
+    pub(crate) fn complete(&self, outcome: Outcome, callbacks: Vec<Callback>) -> bool {
+        if self.outcome.set(outcome).is_err() {
+            return false;
+        }
+        // A delivery that saw no outcome has its waker in the list before this lock, or sees the outcome after it.
+        let wakers = std::mem::take(&mut *self.wakers.lock());
+        wakers.into_iter().for_each(Waker::wake);
+        for Callback { facts, run } in callbacks {
+            let Some(result) = self.result(facts) else { continue };
+            if catch_unwind(AssertUnwindSafe(|| run(result))).is_err() {
+                tracing::error!(topic = %self.topic, partition = self.partition, "a delivery callback panicked");
+            }
+        }
+        true
+    }
+
+    /// Resolves when the batch has ended. Cancel-safe.
+    pub(crate) async fn wait(self: Arc<Self>) {
+        let facts = RecordFacts { index: 0, key_size: -1, value_size: -1, timestamp: -1 };
+        // What became of it, its deliveries and callbacks are told.
+        let _ = Delivery::new(self, facts).await;
+    }
+
+    fn result(&self, facts: RecordFacts) -> Option<Result<RecordMetadata, DeliveryError>> {
+        Some(match self.outcome.get()? {
+            Outcome::Failed(error) => Err(error.clone()),
+            &Outcome::Written { base_offset, log_append_time } => Ok(RecordMetadata {
+                topic: Arc::clone(&self.topic),
+                partition: self.partition,
+                offset: if base_offset < 0 { -1 } else { base_offset + i64::from(facts.index) },
+                timestamp: if log_append_time < 0 { facts.timestamp } else { log_append_time },
+                facts,
+            }),
+        })
+    }
+}
+
+/// The way to learn what became of a record that was sent.
+///
+/// Resolves to the record's metadata when the broker has acknowledged it, or to a [`DeliveryError`]; at the latest
+/// `delivery.timeout.ms` after the send. Deliveries of one partition complete in the order of their sends.
+///
+/// Dropping it is fire and forget: the record is sent all the same. Awaiting is cancel-safe.
+#[must_use = "await it to learn whether the record was written; `drop` it to say that you don't want to know"]
+#[derive(Debug)]
+pub struct Delivery {
+    completion: Arc<Completion>,
+    facts: RecordFacts,
+    slot: Option<usize>,
+}
+
+impl Delivery {
+    pub(crate) fn new(completion: Arc<Completion>, facts: RecordFacts) -> Self {
+        Self { completion, facts, slot: None }
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<RecordMetadata, DeliveryError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(result) = this.completion.result(this.facts) {
+            return Poll::Ready(result);
+        }
+        let mut wakers = this.completion.wakers.lock();
+        if let Some(result) = this.completion.result(this.facts) {
+            return Poll::Ready(result);
+        }
+        match this.slot.and_then(|slot| wakers.get_mut(slot)) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => {
+                this.slot = Some(wakers.len());
+                wakers.push(cx.waker().clone());
+            }
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn facts(index: u32) -> RecordFacts {
+        RecordFacts { index, key_size: -1, value_size: 3, timestamp: 7 }
+    }
+
+    fn completion() -> Arc<Completion> {
+        Arc::new(Completion::new("t".into(), 4))
+    }
+
+    #[tokio::test]
+    async fn metadata_follow_from_the_batch_and_the_index() {
+        let completion = completion();
+        let delivery = Delivery::new(Arc::clone(&completion), facts(2));
+        let waiting = tokio::spawn(delivery);
+        tokio::task::yield_now().await;
+        let written = Outcome::Written { base_offset: 40, log_append_time: -1 };
+        assert!(completion.complete(written, Vec::new()));
+        let metadata = waiting.await.unwrap().unwrap();
+        assert_eq!((metadata.topic(), metadata.partition()), ("t", 4));
+        assert_eq!((metadata.offset(), metadata.timestamp()), (Some(42), 7));
+        assert_eq!(
+            (metadata.serialized_key_size(), metadata.serialized_value_size()),
+            (None, Some(3))
+        );
+    }
+
+    #[tokio::test]
+    async fn log_append_time_and_unknown_offset() {
+        let completion = completion();
+        let written = Outcome::Written { base_offset: -1, log_append_time: 99 };
+        assert!(completion.complete(written, Vec::new()));
+        let metadata = Delivery::new(completion, facts(2)).await.unwrap();
+        assert_eq!((metadata.offset(), metadata.timestamp()), (None, 99));
+    }
+
+    #[test]
+    fn ends_once_and_runs_callbacks_in_order_past_a_panic() {
+        let completion = completion();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let callbacks = (0..3).map(|index| {
+            let (seen, calls) = (Arc::clone(&seen), Arc::clone(&calls));
+            let run: CallbackFn = Box::new(move |result| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                assert_ne!(index, 1, "a user's bug");
+                seen.lock().push(result.unwrap().offset().unwrap());
+            });
+            Callback { facts: facts(index), run }
+        });
+        let written = Outcome::Written { base_offset: 10, log_append_time: -1 };
+        assert!(completion.complete(written.clone(), callbacks.collect()));
+        assert!(!completion.complete(written, Vec::new()));
+        assert_eq!(calls.load(Ordering::Relaxed), 3);
+        assert_eq!(*seen.lock(), [10, 12]);
+    }
+
+    #[test]
+    fn polled_again_it_keeps_one_waker() {
+        let completion = completion();
+        let mut delivery = Delivery::new(Arc::clone(&completion), facts(0));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..10 {
+            assert!(Pin::new(&mut delivery).poll(&mut cx).is_pending());
+        }
+        assert_eq!(completion.wakers.lock().len(), 1);
+    }
+}

@@ -1,0 +1,275 @@
+//! The task that runs a producer: it carries events to the [`Sender`] and its actions to the [`Client`], and decides
+//! nothing itself. It ends when the producer is closed or its last handle is dropped, after what was accepted has
+//! ended.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::{Client, ClusterSnapshot};
+use crate::error::ClientError;
+use crate::error::{Cause, DeliveryErrorKind, Persistence, SendError};
+use crate::producer::accumulator::Accumulator;
+use crate::producer::delivery::Completion;
+use crate::producer::sender::{Action, Leadership, Produce, Sender};
+use crate::protocol::messages::init_producer_id::InitProducerIdRequest;
+use crate::protocol::messages::produce::{ProduceRequest, ProduceResponse};
+use crate::time::{Duration, Instant};
+use crate::types::{BrokerId, ProducerIdentity};
+
+/// The newest version of Produce that names topics instead of giving their ids.
+const LAST_PRODUCE_BY_NAME: i16 = 12;
+
+/// What a user asks of the task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Give the ends of all batches there are now.
+    Flush(oneshot::Sender<Vec<Arc<Completion>>>),
+    /// End everything until then, say how many batches that failed, and end the task.
+    Close(Instant, oneshot::Sender<usize>),
+}
+
+/// What the task waits for, when it is over.
+enum Event {
+    Connected(BrokerId, Result<(), ClientError>),
+    Produced(u64, Result<ProduceResponse, ClientError>),
+    ProducerId(Result<ProducerIdentity, Cause>),
+}
+
+pub(crate) struct Driver {
+    sender: Sender,
+    accumulator: Arc<Accumulator>,
+    client: Client,
+    commands: mpsc::Receiver<Command>,
+    snapshot: Arc<ClusterSnapshot>,
+    /// Resolves when there is a later snapshot.
+    newer: BoxFuture<'static, Result<(), ClientError>>,
+    pending: FuturesUnordered<BoxFuture<'static, Event>>,
+    request_timeout: Duration,
+    /// Set while the producer is closing: when what is left is given up.
+    give_up_at: Option<Instant>,
+    closing: Vec<oneshot::Sender<usize>>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Closing,
+    /// Closing, and nobody is left who could ask for anything.
+    Abandoned,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        sender: Sender,
+        accumulator: Arc<Accumulator>,
+        client: Client,
+        commands: mpsc::Receiver<Command>,
+        request_timeout: Duration,
+    ) -> Self {
+        let newer = client.changed().boxed();
+        let snapshot = client.metadata();
+        Self {
+            sender,
+            accumulator,
+            client,
+            commands,
+            snapshot,
+            newer,
+            pending: FuturesUnordered::new(),
+            request_timeout,
+            give_up_at: None,
+            closing: Vec::new(),
+            state: State::Open,
+        }
+    }
+
+    /// Runs until the producer has closed.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.absorb();
+            let now = Instant::now();
+            for action in self.sender.poll(now) {
+                self.act(action);
+            }
+            let done = self.state != State::Open && self.sender.is_idle();
+            if done || self.give_up_at.is_some_and(|at| at <= now) {
+                break;
+            }
+            self.wait().await;
+        }
+        self.end().await;
+    }
+
+    async fn end(mut self) {
+        let now = Instant::now();
+        let mut failed = self.sender.fail_all(&DeliveryErrorKind::Closed, now);
+        // A send that was under way when the producer closed may have appended since.
+        for (queue, mut batch) in self.accumulator.close(SendError::Closed) {
+            let name = queue.topic_partition();
+            batch.fail(name, DeliveryErrorKind::Closed, Persistence::NotWritten, now);
+            failed += 1;
+        }
+        // Whatever has not ended by then ends without being waited for.
+        self.client.close(self.give_up_at.unwrap_or(now)).await;
+        for reply in self.closing {
+            // Who asked may have gone.
+            let _ = reply.send(failed);
+        }
+    }
+
+    /// Takes in what has happened without being waited for.
+    fn absorb(&mut self) {
+        if self.client.metadata().generation() != self.snapshot.generation() {
+            // Asked for before it is looked at, so that no snapshot is missed between the two.
+            self.newer = self.client.changed().boxed();
+            self.snapshot = self.client.metadata();
+            for topic in self.snapshot.topics() {
+                // Refused only when the producer is closed, and then no partition matters.
+                let _ = self.accumulator.grow(&topic.name, topic.partitions.len());
+            }
+            let snapshot = &self.snapshot;
+            self.sender.handle_metadata(|topic, partition| leadership(snapshot, topic, partition));
+        }
+        for queue in self.accumulator.take_unseen() {
+            if let Some(topic) = self.snapshot.topic(&queue.topic) {
+                topic.touch();
+            }
+            let known = leadership(&self.snapshot, &queue.topic, queue.partition);
+            self.sender.handle_queue(queue, known.unwrap_or(Leadership::UNKNOWN));
+        }
+        let closed: Vec<_> =
+            self.sender.connected().filter(|&id| self.client.connection(id).is_none()).collect();
+        for node in closed {
+            self.sender.handle_disconnected(node);
+        }
+    }
+
+    async fn wait(&mut self) {
+        let deadline = match (self.sender.next_deadline(), self.give_up_at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        tokio::select! {
+            Some(event) = self.pending.next() => {
+                self.handle(event);
+                // Answers that came together are dealt with together.
+                while let Some(Some(event)) = self.pending.next().now_or_never() {
+                    self.handle(event);
+                }
+            }
+            () = self.accumulator.changed() => {}
+            Ok(()) = &mut self.newer => {}
+            command = self.commands.recv(), if self.state != State::Abandoned => self.command(command),
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
+        }
+    }
+
+    fn command(&mut self, command: Option<Command>) {
+        match command {
+            Some(Command::Flush(reply)) => {
+                self.absorb();
+                // Who asked may have gone.
+                let _ = reply.send(self.sender.completions());
+            }
+            Some(Command::Close(deadline, reply)) => {
+                self.give_up_at = Some(self.give_up_at.map_or(deadline, |at| at.min(deadline)));
+                self.closing.push(reply);
+                self.start_closing(State::Closing);
+            }
+            // The last handle was dropped: each record still has its delivery time-out.
+            None => self.start_closing(State::Abandoned),
+        }
+    }
+
+    fn start_closing(&mut self, state: State) {
+        self.state = state;
+        self.accumulator.refuse(SendError::Closed);
+        self.sender.handle_close();
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Connected(node, Ok(())) => self.sender.handle_connected(node),
+            Event::Connected(node, Err(error)) => self.sender.handle_unreachable(node, error, now),
+            Event::Produced(token, result) => self.sender.handle_produced(token, result, now),
+            Event::ProducerId(result) => self.sender.handle_producer_id(result, now),
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Connect(node) => {
+                let client = self.client.clone();
+                let connect = async move {
+                    let result = client.connect(node).await;
+                    Event::Connected(node, result.map(|_connection| ()))
+                };
+                self.pending.push(Box::pin(connect));
+            }
+            Action::RefreshMetadata => self.client.request_refresh(),
+            Action::InitProducerId => {
+                let (client, deadline) =
+                    (self.client.clone(), Instant::now() + self.request_timeout);
+                self.pending.push(Box::pin(async move {
+                    Event::ProducerId(init_producer_id(&client, deadline).await)
+                }));
+            }
+            Action::Produce(produce) => self.produce(produce),
+            Action::LeaderHint(hint) => {
+                // If it is no news, the client knows a later leader.
+                self.client.update_leader(&hint);
+            }
+            Action::Fatal(error) => self.accumulator.refuse(SendError::Fatal(error)),
+        }
+    }
+
+    fn produce(&mut self, produce: Produce) {
+        let Produce { token, node, request, by_topic_id } = produce;
+        let Some(connection) = self.client.connection(node) else {
+            let error = ClientError::Closed;
+            return self.sender.handle_produced(token, Err(error), Instant::now());
+        };
+        let highest = if by_topic_id { i16::MAX } else { LAST_PRODUCE_BY_NAME };
+        let version = match connection.version_up_to::<ProduceRequest>(highest) {
+            Ok(version) => version,
+            Err(error) => return self.sender.handle_produced(token, Err(error), Instant::now()),
+        };
+        // The request is queued on the connection here, in order; what is awaited is the answer.
+        let timeout = self.request_timeout;
+        self.pending.push(if request.acks == 0 {
+            let sent = connection.send_at(&request, version, timeout);
+            let answer = async move { sent.await.map(|()| ProduceResponse::default()) };
+            answer.map(move |result| Event::Produced(token, result)).boxed()
+        } else {
+            let answer = connection.call_at(&request, version, timeout);
+            answer.map(move |result| Event::Produced(token, result)).boxed()
+        });
+    }
+}
+
+fn leadership(snapshot: &ClusterSnapshot, topic: &str, partition: i32) -> Option<Leadership> {
+    let topic = snapshot.topic(topic)?;
+    let partition = topic.partitions.get(usize::try_from(partition).ok()?)?;
+    Some(Leadership { leader: partition.leader, epoch: partition.leader_epoch, topic_id: topic.id })
+}
+
+async fn init_producer_id(client: &Client, deadline: Instant) -> Result<ProducerIdentity, Cause> {
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        // Only transactions have a time-out.
+        transaction_timeout_ms: i32::MAX,
+        ..InitProducerIdRequest::default()
+    };
+    let response = client.call_any(&request, deadline).await.map_err(Cause::Client)?;
+    if response.error_code.is_ok() {
+        Ok(ProducerIdentity { id: response.producer_id, epoch: response.producer_epoch })
+    } else {
+        Err(Cause::Broker(response.error_code, None))
+    }
+}

@@ -1,0 +1,200 @@
+//! `buffer.memory`: who may hold how many bytes of batches, and the buffers to put them in.
+//!
+//! A batch reserves its bytes before it exists and gives them back when its last owner drops it, so bytes that a
+//! connection may still be writing are never handed to another batch (KAFKA-19012). Waiters are served in order and
+//! woken by bytes freed. Nothing here knows what a batch is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+/// All memory of one producer's records.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    total: usize,
+    buffer_size: usize,
+    bytes: Semaphore,
+    waiting: AtomicUsize,
+    idle: Mutex<Vec<BytesMut>>,
+}
+
+/// Bytes that one batch holds, with the buffer to fill; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Memory {
+    /// `total` bytes, in buffers of `buffer_size` that are used again.
+    pub(crate) fn new(total: usize, buffer_size: usize) -> Self {
+        let total = total.min(Semaphore::MAX_PERMITS);
+        Self {
+            total,
+            buffer_size,
+            bytes: Semaphore::new(total),
+            waiting: AtomicUsize::new(0),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.total
+    }
+
+    pub(crate) fn available(&self) -> usize {
+        self.bytes.available_permits()
+    }
+
+    /// Whether somebody waits for memory; then batches should leave before their linger is over.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes `bytes` at once, if they are free and nobody waits for them.
+    pub(crate) fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
+        let permit = self.bytes.try_acquire_many(u32::try_from(bytes).ok()?).ok()?;
+        permit.forget();
+        Some(Reservation { memory: Arc::clone(self), bytes })
+    }
+
+    /// Waits for `bytes` behind those who came before. Cancel-safe: dropped, it holds nothing. `None` if no buffer can
+    /// ever be that large.
+    ///
+    /// It counts as waiting from this call on, not from the first poll.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        bytes: usize,
+    ) -> impl Future<Output = Option<Reservation>> + Send + use<'_> {
+        let waiting = Waiting::enter(&self.waiting);
+        async move {
+            let _waiting = waiting;
+            let permits = u32::try_from(bytes).ok().filter(|_| bytes <= self.total)?;
+            let permit = self.bytes.acquire_many(permits).await.ok()?;
+            permit.forget();
+            Some(Reservation { memory: Arc::clone(self), bytes })
+        }
+    }
+
+    fn buffer(&self, bytes: usize) -> BytesMut {
+        if bytes <= self.buffer_size {
+            if let Some(buffer) = self.idle.lock().pop() {
+                return buffer;
+            }
+            return BytesMut::with_capacity(self.buffer_size);
+        }
+        BytesMut::with_capacity(bytes)
+    }
+
+    fn recycle(&self, mut buffer: BytesMut) {
+        buffer.clear();
+        // One that grew past the size of a batch would hold more than its next batch reserves.
+        let fits = buffer.capacity() >= self.buffer_size
+            && buffer.capacity() <= self.buffer_size.saturating_mul(2);
+        let mut idle = self.idle.lock();
+        if fits && idle.len() < self.total / self.buffer_size.max(1) {
+            idle.push(buffer);
+        }
+    }
+}
+
+impl Reservation {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A buffer with room for the reserved bytes.
+    pub(crate) fn buffer(&self) -> BytesMut {
+        self.memory.buffer(self.bytes)
+    }
+
+    /// Gives the bytes back, with the buffer if nobody else refers to it.
+    pub(crate) fn release(self, buffer: Option<BytesMut>) {
+        if let Some(buffer) = buffer {
+            self.memory.recycle(buffer);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.memory.bytes.add_permits(self.bytes);
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn waiters_are_served_in_order_and_nobody_overtakes() {
+        let memory = Arc::new(Memory::new(100, 10));
+        let held = memory.try_reserve(90).unwrap();
+        let large = tokio::spawn({
+            let memory = Arc::clone(&memory);
+            async move { memory.reserve(50).await.unwrap() }
+        });
+        tokio::task::yield_now().await;
+        assert!(memory.has_waiters());
+        assert!(memory.try_reserve(20).is_none(), "would overtake the one who waits");
+        held.release(None);
+        let large = large.await.unwrap();
+        assert!(!memory.has_waiters());
+        assert_eq!(memory.available(), 50);
+        drop(large);
+        assert_eq!(memory.available(), 100);
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_wait_holds_nothing() {
+        let memory = Arc::new(Memory::new(100, 10));
+        let held = memory.try_reserve(100).unwrap();
+        {
+            let mut wait = pin!(memory.reserve(60));
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(wait.as_mut().poll(&mut cx).is_pending());
+            assert!(memory.has_waiters());
+        }
+        assert!(!memory.has_waiters());
+        drop(held);
+        assert_eq!(memory.available(), 100);
+        assert!(memory.reserve(101).await.is_none(), "never to be had");
+    }
+
+    #[test]
+    fn buffers_of_the_batch_size_are_used_again() {
+        let memory = Arc::new(Memory::new(100, 10));
+        let first = memory.try_reserve(10).unwrap();
+        let buffer = first.buffer();
+        let address = buffer.as_ptr();
+        first.release(Some(buffer));
+        let second = memory.try_reserve(10).unwrap();
+        assert_eq!(second.buffer().as_ptr(), address);
+        let large = memory.try_reserve(50).unwrap();
+        let buffer = large.buffer();
+        assert!(buffer.capacity() >= 50);
+        large.release(Some(buffer));
+        assert!(memory.idle.lock().is_empty(), "larger buffers are not kept");
+    }
+}

@@ -1,0 +1,372 @@
+//! The producer: records are encoded into batches where they are sent from, and one task per producer sends the
+//! batches.
+//!
+//! ```text
+//!   send ─► partitioner ─► memory ─► accumulator (encode in place) ─► sender ─► driver ─► connection ─► broker
+//!   delivery, callback ◄───────────── batch completion ◄───────────── sender ◄─ driver ◄──┘
+//! ```
+
+mod accumulator;
+mod batch;
+mod builder;
+mod delivery;
+mod driver;
+mod memory;
+mod partitioner;
+mod record;
+mod sender;
+mod sequencer;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::Client;
+use crate::config::ProducerConfig;
+use crate::error::ClientError;
+use crate::error::{CloseError, DeliveryError, SendError};
+use crate::record::size_upper_bound;
+use crate::time::{Clock, Duration, Instant};
+use accumulator::{Accumulator, Begin, Lacks, TopicQueues};
+use delivery::CallbackFn;
+use driver::Command;
+use memory::Reservation;
+use partitioner::partition_for_key;
+
+pub use builder::ProducerBuilder;
+pub use delivery::{Delivery, RecordMetadata};
+pub use record::ProducerRecord;
+
+/// Sends records to a Kafka cluster.
+///
+/// A record is copied once, into a batch of its partition; a task of the producer sends the batches. Cloning is cheap,
+/// and all clones are one producer: share it among tasks rather than making several.
+///
+/// When the last clone is dropped, what was accepted is still sent, in the background, each record within its
+/// `delivery.timeout.ms`. To know that it was, call [`Producer::close`] or await the deliveries.
+///
+/// # Exactly once, and its limits
+/// With `enable.idempotence` (the default) the broker stores each accepted record once and in order, however often a
+/// batch is sent again. This does not reach beyond the producer's life: a new producer gets a new producer id, and
+/// records that an application sends again after a restart are new records.
+#[derive(Clone)]
+pub struct Producer {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) accumulator: Arc<Accumulator>,
+    pub(crate) client: Client,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Dropped with the last handle, which tells the task to finish.
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) max_block: Duration,
+    pub(crate) max_request_size: usize,
+    pub(crate) ignore_keys: bool,
+}
+
+impl Producer {
+    /// Starts a producer on the current tokio runtime. It does not wait for a connection.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(config: ProducerConfig) -> Self {
+        Self::builder(config).build()
+    }
+
+    /// A builder, to replace parts such as the connector.
+    pub fn builder(config: ProducerConfig) -> ProducerBuilder {
+        ProducerBuilder::new(config)
+    }
+
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Accepts a record into the batch of its partition. Waits only for the topic's metadata and for room in
+    /// `buffer.memory`, at most `max.block.ms`. What becomes of the record, the [`Delivery`] tells; dropping it is fire
+    /// and forget.
+    ///
+    /// # Errors
+    /// A [`SendError`]; then nothing was buffered.
+    ///
+    /// # Cancel safety
+    /// A `send` that is dropped before it is ready has accepted nothing.
+    pub async fn send(&self, record: &ProducerRecord<'_>) -> Result<Delivery, SendError> {
+        match self.inner.start(record, &mut None, None) {
+            Ok(delivery) => Ok(delivery),
+            Err(Blocked::Refused(error)) => Err(error),
+            Err(blocked) => Box::pin(self.inner.wait(record, &mut None, blocked)).await,
+        }
+    }
+
+    /// As [`Producer::send`]; `callback` is called with what becomes of the record, if it was accepted.
+    ///
+    /// Callbacks of one partition are called in the order of their records, from the producer's task: a callback that
+    /// takes long holds back everything. A panic in it is caught and logged.
+    ///
+    /// # Errors
+    /// As [`Producer::send`]; the callback is then not called.
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send`].
+    pub async fn send_with<F>(
+        &self,
+        record: &ProducerRecord<'_>,
+        callback: F,
+    ) -> Result<(), SendError>
+    where
+        F: FnOnce(Result<RecordMetadata, DeliveryError>) + Send + 'static,
+    {
+        let mut callback: Option<CallbackFn> = Some(Box::new(callback));
+        let delivery = match self.inner.start(record, &mut callback, None) {
+            Ok(delivery) => delivery,
+            Err(Blocked::Refused(error)) => return Err(error),
+            Err(blocked) => Box::pin(self.inner.wait(record, &mut callback, blocked)).await?,
+        };
+        drop(delivery);
+        Ok(())
+    }
+
+    /// As [`Producer::send`], without waiting: if the topic's metadata are not there yet or `buffer.memory` is used up,
+    /// that is the error. The record is borrowed, so it can be sent again.
+    ///
+    /// # Errors
+    /// A [`SendError`]; then nothing was buffered.
+    pub fn try_send(&self, record: &ProducerRecord<'_>) -> Result<Delivery, SendError> {
+        self.inner.start(record, &mut None, None).map_err(|blocked| match blocked {
+            Blocked::Refused(error) => error,
+            Blocked::Memory(needed) => self.inner.buffer_full(needed, Duration::ZERO),
+            Blocked::Metadata => {
+                self.inner.client.track(record.topic);
+                let topic = record.topic.to_owned();
+                SendError::MetadataTimeout { topic, waited: Duration::ZERO, last: None }
+            }
+        })
+    }
+
+    /// Sends what was accepted before this call without waiting for linger, and returns when all of it has ended: in
+    /// the log, or with an error that its deliveries and callbacks got. Bounded by `delivery.timeout.ms`.
+    ///
+    /// # Cancel safety
+    /// A flush that is dropped stops hurrying; nothing is lost.
+    pub async fn flush(&self) {
+        let _hurry = self.inner.accumulator.start_flush();
+        let (reply, completions) = oneshot::channel();
+        // A task that has ended has nothing left to flush.
+        if self.inner.commands.send(Command::Flush(reply)).await.is_err() {
+            return;
+        }
+        for completion in completions.await.unwrap_or_default() {
+            completion.wait().await;
+        }
+    }
+
+    /// Refuses further records, sends what was accepted, and ends the producer's task and connections.
+    ///
+    /// What has not ended within `timeout` fails with [`DeliveryErrorKind::Closed`](crate::DeliveryErrorKind), so that
+    /// each record has exactly one end. All clones are closed. A second call waits for the first.
+    ///
+    /// # Errors
+    /// If the time-out passed first.
+    ///
+    /// # Cancel safety
+    /// A close that is dropped goes on in the background.
+    pub async fn close(&self, timeout: Duration) -> Result<(), CloseError> {
+        let (reply, failed) = oneshot::channel();
+        let deadline = Instant::now() + timeout;
+        if self.inner.commands.send(Command::Close(deadline, reply)).await.is_err() {
+            return Ok(());
+        }
+        // A task that ended before it read the command had closed already.
+        match failed.await {
+            Ok(0) | Err(_) => Ok(()),
+            Ok(batches) => Err(CloseError { timeout, batches }),
+        }
+    }
+
+    /// How many partitions the topic has, waiting for its metadata at most `max.block.ms`.
+    ///
+    /// # Errors
+    /// [`SendError::MetadataTimeout`], [`SendError::InvalidTopic`], [`SendError::Closed`] and the like.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn partitions_for(&self, topic: &str) -> Result<usize, SendError> {
+        if let Some(end) = self.inner.accumulator.end() {
+            return Err(end);
+        }
+        check_topic(topic)?;
+        self.inner.await_topic(topic, Instant::now() + self.inner.max_block).await
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = self.inner.accumulator.memory();
+        f.debug_struct("Producer")
+            .field("buffer_memory", &memory.total())
+            .field("buffer_available", &memory.available())
+            .field("closed", &self.inner.accumulator.end().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a record cannot be accepted at once.
+enum Blocked {
+    Metadata,
+    Memory(usize),
+    Refused(SendError),
+}
+
+impl Inner {
+    /// The whole way of a record when nothing is in its way.
+    fn start(
+        &self,
+        record: &ProducerRecord<'_>,
+        callback: &mut Option<CallbackFn>,
+        room: Option<Reservation>,
+    ) -> Result<Delivery, Blocked> {
+        if let Some(end) = self.accumulator.end() {
+            return Err(Blocked::Refused(end));
+        }
+        let topics = self.accumulator.topics();
+        let Some(topic) = topics.get(record.topic) else {
+            check_topic(record.topic).map_err(Blocked::Refused)?;
+            return Err(Blocked::Metadata);
+        };
+        let timestamp = match record.timestamp {
+            Some(timestamp) if timestamp < 0 => {
+                return Err(Blocked::Refused(SendError::InvalidTimestamp { timestamp }));
+            }
+            Some(timestamp) => timestamp,
+            None => self.clock.now_millis(),
+        };
+        let sticky = record.partition.is_none() && (record.key.is_none() || self.ignore_keys);
+        let partition = self.partition(record, topic);
+        let count = topic.partitions.len();
+        let queue = usize::try_from(partition).ok().and_then(|at| topic.partitions.get(at));
+        let Some(queue) = queue else {
+            let topic = record.topic.to_owned();
+            let refused = SendError::InvalidPartition { topic, partition, count };
+            return Err(Blocked::Refused(refused));
+        };
+        let size = size_upper_bound(record.key, record.value, record.headers);
+        self.check_size(size).map_err(Blocked::Refused)?;
+        let mut new_batch = false;
+        let mut appended = self.accumulator.append(queue, record, timestamp, callback);
+        if let Err(Lacks::Batch) = appended {
+            new_batch = true;
+            let begin = Begin { room, now: Instant::now() };
+            appended = self.accumulator.begin(queue, record, timestamp, callback, begin);
+        }
+        match appended {
+            Ok(delivery) => {
+                if sticky {
+                    topic.sticky.appended(partition, size, new_batch, count);
+                }
+                Ok(delivery)
+            }
+            Err(Lacks::Memory(needed)) => Err(Blocked::Memory(needed)),
+            // The first record of a batch always fits in it.
+            Err(Lacks::Batch) => Err(Blocked::Memory(size)),
+            Err(Lacks::Open) => {
+                let end = self.accumulator.end().unwrap_or(SendError::Closed);
+                Err(Blocked::Refused(end))
+            }
+        }
+    }
+
+    fn partition(&self, record: &ProducerRecord<'_>, topic: &TopicQueues) -> i32 {
+        let count = topic.partitions.len();
+        match (record.partition, record.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) if !self.ignore_keys => partition_for_key(key, count),
+            _ => topic.sticky.current(count),
+        }
+    }
+
+    fn check_size(&self, size: usize) -> Result<(), SendError> {
+        let total = self.accumulator.memory().total();
+        let (max, property) = if size > self.max_request_size {
+            (self.max_request_size, "max.request.size")
+        } else if size > total {
+            (total, "buffer.memory")
+        } else {
+            return Ok(());
+        };
+        Err(SendError::RecordTooLarge { size, max, property })
+    }
+
+    /// Waits for what is missing until `max.block.ms` is over, and starts again.
+    async fn wait(
+        &self,
+        record: &ProducerRecord<'_>,
+        callback: &mut Option<CallbackFn>,
+        mut blocked: Blocked,
+    ) -> Result<Delivery, SendError> {
+        let deadline = Instant::now() + self.max_block;
+        loop {
+            let room = match blocked {
+                Blocked::Refused(error) => return Err(error),
+                Blocked::Metadata => {
+                    self.await_topic(record.topic, deadline).await?;
+                    None
+                }
+                Blocked::Memory(needed) => Some(self.await_memory(needed, deadline).await?),
+            };
+            match self.start(record, callback, room) {
+                Ok(delivery) => return Ok(delivery),
+                Err(next) => blocked = next,
+            }
+        }
+    }
+
+    async fn await_topic(&self, topic: &str, deadline: Instant) -> Result<usize, SendError> {
+        let metadata = self.client.topic(topic, deadline).await.map_err(|error| match error {
+            ClientError::MetadataTimeout { last, .. } => SendError::MetadataTimeout {
+                topic: topic.to_owned(),
+                waited: self.max_block,
+                last: last.map(Arc::unwrap_or_clone),
+            },
+            ClientError::Closed => SendError::Closed,
+            cause => SendError::Metadata { topic: topic.to_owned(), cause },
+        })?;
+        let partitions = metadata.partitions.len();
+        self.accumulator.grow(topic, partitions)?;
+        Ok(partitions)
+    }
+
+    async fn await_memory(
+        &self,
+        needed: usize,
+        deadline: Instant,
+    ) -> Result<Reservation, SendError> {
+        let memory = self.accumulator.memory();
+        let reserve = memory.reserve(needed);
+        // Those who wait make batches leave before their linger is over; the sender has to look.
+        self.accumulator.wake();
+        match tokio::time::timeout_at(deadline, reserve).await {
+            Ok(Some(room)) => Ok(room),
+            Ok(None) | Err(_) => Err(self.buffer_full(needed, self.max_block)),
+        }
+    }
+
+    fn buffer_full(&self, needed: usize, waited: Duration) -> SendError {
+        let memory = self.accumulator.memory();
+        let (total, available) = (memory.total(), memory.available());
+        SendError::BufferFull { needed, waited, total, available }
+    }
+}
+
+/// Kafka's rule for topic names.
+fn check_topic(topic: &str) -> Result<(), SendError> {
+    let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    let length = (1..=249).contains(&topic.len());
+    if length && topic.bytes().all(legal) && topic != "." && topic != ".." {
+        Ok(())
+    } else {
+        Err(SendError::InvalidTopic { topic: topic.to_owned() })
+    }
+}

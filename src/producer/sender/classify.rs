@@ -1,0 +1,168 @@
+//! The one table of how an attempt to send a batch can end and what follows. Pure: from what was heard and the batch's
+//! situation to a verdict, which `resolve` carries out.
+//!
+//! | heard | verdict |
+//! |---|---|
+//! | NONE | written |
+//! | DUPLICATE_SEQUENCE_NUMBER | written before, offset unknown |
+//! | nothing (disconnect, time-out) | retry, maybe written |
+//! | REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND, NOT_LEADER_OR_FOLLOWER with acks=all | retry, maybe written |
+//! | any other retriable code | retry, not written |
+//! | OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID behind an unacknowledged batch | retry, not written |
+//! | the same at the head of the partition | bump the epoch, then retry |
+//! | CLUSTER_AUTHORIZATION_FAILED, PRODUCER_FENCED, INVALID_PRODUCER_ID_MAPPING, … | fatal |
+//! | any other code | fail |
+
+use crate::error::ErrorCode;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Answer(ErrorCode),
+    /// The request may have reached the broker; no answer will come.
+    Nothing,
+    /// The request never left.
+    NotSent,
+}
+
+/// What the verdict depends on beside that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Situation {
+    pub(crate) idempotent: bool,
+    pub(crate) acks_all: bool,
+    /// Whether each earlier batch of the partition has been acknowledged.
+    pub(crate) head: bool,
+    pub(crate) retries_left: bool,
+}
+
+/// What follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Written,
+    /// By an earlier attempt, so long ago that the broker no longer knows where.
+    WrittenEarlier,
+    Retry {
+        written: Written,
+        refresh: bool,
+    },
+    /// Its sequence will never be accepted: it gets another one under the next epoch.
+    Bump,
+    Fail {
+        written: Written,
+    },
+    /// The producer must not write again.
+    Fatal,
+}
+
+/// Whether an attempt left its records in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    No,
+    Maybe,
+    /// This answer also rules out that an earlier attempt did.
+    Never,
+}
+
+pub(crate) fn classify(heard: Heard, situation: Situation) -> Verdict {
+    let code = match heard {
+        Heard::Answer(code) => code,
+        Heard::Nothing => return retry(Written::Maybe, true, situation),
+        Heard::NotSent => return retry(Written::No, true, situation),
+    };
+    match code {
+        ErrorCode::NONE => Verdict::Written,
+        ErrorCode::DUPLICATE_SEQUENCE_NUMBER => Verdict::WrittenEarlier,
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID
+            if situation.idempotent =>
+        {
+            match (situation.retries_left, situation.head) {
+                (false, _) => Verdict::Fail { written: Written::Never },
+                (true, true) => Verdict::Bump,
+                // The gap is an earlier batch that is being retried; this one follows it.
+                (true, false) => Verdict::Retry { written: Written::Never, refresh: false },
+            }
+        }
+        ErrorCode::CLUSTER_AUTHORIZATION_FAILED
+        | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+        | ErrorCode::INVALID_PRODUCER_ID_MAPPING
+        | ErrorCode::PRODUCER_FENCED
+            if situation.idempotent =>
+        {
+            Verdict::Fatal
+        }
+        code if code.is_retriable() => {
+            retry(written_despite(code, situation), code.refreshes_metadata(), situation)
+        }
+        code => Verdict::Fail { written: written_despite(code, situation) },
+    }
+}
+
+fn retry(written: Written, refresh: bool, situation: Situation) -> Verdict {
+    if situation.retries_left {
+        Verdict::Retry { written, refresh }
+    } else {
+        Verdict::Fail { written }
+    }
+}
+
+/// Most refusals come before the append. These come, or may come, after it.
+fn written_despite(code: ErrorCode, situation: Situation) -> Written {
+    match code {
+        ErrorCode::REQUEST_TIMED_OUT
+        | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        | ErrorCode::UNKNOWN_SERVER_ERROR
+        | ErrorCode::NETWORK_EXCEPTION => Written::Maybe,
+        // A leader that loses its place while it waits for its followers answers so, after its own append.
+        ErrorCode::NOT_LEADER_OR_FOLLOWER if situation.acks_all => Written::Maybe,
+        _ => Written::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: Situation =
+        Situation { idempotent: true, acks_all: true, head: true, retries_left: true };
+
+    #[test]
+    fn the_table() {
+        use ErrorCode as E;
+        let retry = |written, refresh| Verdict::Retry { written, refresh };
+        let fail = |written| Verdict::Fail { written };
+        let behind = Situation { head: false, ..ANY };
+        let last = Situation { retries_left: false, ..ANY };
+        let plain = Situation { idempotent: false, ..ANY };
+        let one = Situation { acks_all: false, ..plain };
+        for (heard, situation, verdict) in [
+            (Heard::Answer(E::NONE), ANY, Verdict::Written),
+            (Heard::Answer(E::NONE), last, Verdict::Written),
+            (Heard::Answer(E::DUPLICATE_SEQUENCE_NUMBER), ANY, Verdict::WrittenEarlier),
+            (Heard::Nothing, ANY, retry(Written::Maybe, true)),
+            (Heard::Nothing, last, fail(Written::Maybe)),
+            (Heard::NotSent, ANY, retry(Written::No, true)),
+            (Heard::NotSent, last, fail(Written::No)),
+            (Heard::Answer(E::REQUEST_TIMED_OUT), ANY, retry(Written::Maybe, false)),
+            (Heard::Answer(E::NOT_ENOUGH_REPLICAS), ANY, retry(Written::No, false)),
+            (Heard::Answer(E::NOT_ENOUGH_REPLICAS), last, fail(Written::No)),
+            (Heard::Answer(E::NOT_ENOUGH_REPLICAS_AFTER_APPEND), ANY, retry(Written::Maybe, false)),
+            (Heard::Answer(E::NOT_LEADER_OR_FOLLOWER), ANY, retry(Written::Maybe, true)),
+            (Heard::Answer(E::NOT_LEADER_OR_FOLLOWER), one, retry(Written::No, true)),
+            (Heard::Answer(E::UNKNOWN_TOPIC_OR_PARTITION), ANY, retry(Written::No, true)),
+            (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), ANY, Verdict::Bump),
+            (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), behind, retry(Written::Never, false)),
+            (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), last, fail(Written::Never)),
+            (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), plain, fail(Written::No)),
+            (Heard::Answer(E::UNKNOWN_PRODUCER_ID), ANY, Verdict::Bump),
+            (Heard::Answer(E::CLUSTER_AUTHORIZATION_FAILED), ANY, Verdict::Fatal),
+            (Heard::Answer(E::CLUSTER_AUTHORIZATION_FAILED), plain, fail(Written::No)),
+            (Heard::Answer(E::PRODUCER_FENCED), ANY, Verdict::Fatal),
+            (Heard::Answer(E::TOPIC_AUTHORIZATION_FAILED), ANY, fail(Written::No)),
+            (Heard::Answer(E::INVALID_RECORD), ANY, fail(Written::No)),
+            (Heard::Answer(E::MESSAGE_TOO_LARGE), ANY, fail(Written::No)),
+            (Heard::Answer(E::UNKNOWN_SERVER_ERROR), ANY, fail(Written::Maybe)),
+        ] {
+            assert_eq!(classify(heard, situation), verdict, "{heard:?} in {situation:?}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Which batches leave now: fairly over the partitions, per broker, up to `max.request.size` and the requests that may
+//! be in flight. A request takes at most one batch of a partition, as Kafka wants it.
+
+use std::collections::HashMap;
+
+use crate::error::{DeliveryErrorKind, Persistence};
+use crate::producer::accumulator::Front;
+use crate::producer::sender::window::{Slot, SlotState};
+use crate::producer::sender::{Action, IDEMPOTENT_WINDOW, Node, NodeState, Produce, Sender, Sent};
+use crate::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use crate::time::Instant;
+use crate::types::{BrokerId, ProducerIdentity};
+
+/// A request that is being put together.
+#[derive(Debug, Default)]
+struct Draft {
+    size: usize,
+    batches: Vec<(usize, u64)>,
+}
+
+/// What a partition has to send.
+#[derive(Debug, Clone, Copy)]
+enum Candidate {
+    /// The batch at this place of the window.
+    Waiting(usize),
+    /// The front of its queue.
+    New,
+}
+
+impl Sender {
+    pub(super) fn drain(&mut self, now: Instant) {
+        let identity = if self.config.idempotent {
+            if self.active.is_empty() || !self.ensure_identity(now) {
+                return;
+            }
+            self.sequencer.identity()
+        } else {
+            None
+        };
+        // Each round makes at most one request per broker; a partition may have more for another.
+        while self.drain_round(now, identity) {}
+    }
+
+    /// Whether the producer has an id; if not, it is asked for.
+    fn ensure_identity(&mut self, now: Instant) -> bool {
+        if self.sequencer.identity().is_some() {
+            return true;
+        }
+        if let Some(at) = self.id_retry_at.filter(|&at| now < at) {
+            self.wake_at(at);
+        } else if self.sequencer.ask() {
+            self.id_retry_at = None;
+            self.actions.push(Action::InitProducerId);
+        }
+        false
+    }
+
+    fn drain_round(&mut self, now: Instant, identity: Option<ProducerIdentity>) -> bool {
+        let mut drafts: HashMap<BrokerId, Draft> = HashMap::new();
+        let mut left_out = None;
+        for at in 0..self.active.len() {
+            let Some(&index) = self.active.get(at) else { break };
+            let Some((candidate, size)) = self.candidate(index, now, identity) else { continue };
+            let Some(node) = self.ready_leader(index, now) else { continue };
+            let draft = drafts.entry(node).or_default();
+            if !draft.batches.is_empty() && draft.size + size > self.config.max_request_size {
+                left_out = left_out.or(Some(at));
+                continue;
+            }
+            if let Some((batch, size)) = self.enlist(index, candidate, node, identity, now) {
+                draft.size += size;
+                draft.batches.push((index, batch));
+            }
+        }
+        // Who found no room goes first in the next request; otherwise the turn moves on by one.
+        let turn = left_out.unwrap_or(usize::from(self.active.len() > 1));
+        self.active.rotate_left(turn);
+        drafts.retain(|_, draft| !draft.batches.is_empty());
+        let progress = !drafts.is_empty();
+        let mut drafts: Vec<_> = drafts.into_iter().collect();
+        drafts.sort_unstable_by_key(|&(node, _)| node);
+        for (node, draft) in drafts {
+            self.dispatch(node, draft);
+        }
+        progress
+    }
+
+    /// What the partition may send at `now`, with its size, as far as order and sequence go.
+    fn candidate(
+        &mut self,
+        index: usize,
+        now: Instant,
+        identity: Option<ProducerIdentity>,
+    ) -> Option<(Candidate, usize)> {
+        let bumping = self.sequencer.is_bumping();
+        let urgent = self.closing || self.accumulator.is_urgent();
+        let partition = self.partitions.get(index)?;
+        let in_flight = partition.in_flight();
+        // Without idempotence, one in flight is how order is asked for.
+        if identity.is_none() && self.config.max_in_flight == 1 && in_flight > 0 {
+            return None;
+        }
+        if let Some((at, slot)) = partition.first_waiting() {
+            let SlotState::Waiting { not_before } = slot.state else { return None };
+            // Under a pending bump only those go whose fate is to be found out.
+            if bumping && !(slot.maybe_written && slot.stamp.is_some()) {
+                return None;
+            }
+            if slot.stamp.is_none() {
+                let permitted = identity.is_none_or(|identity| {
+                    partition.sequence.permits(identity, in_flight, IDEMPOTENT_WINDOW)
+                });
+                if !permitted {
+                    return None;
+                }
+            }
+            if now < not_before {
+                self.wake_at(not_before);
+                return None;
+            }
+            return Some((Candidate::Waiting(at), slot.batch.size()));
+        }
+        let permitted = identity.is_none_or(|identity| {
+            partition.sequence.permits(identity, partition.window.len(), IDEMPOTENT_WINDOW)
+        });
+        if bumping || !permitted {
+            return None;
+        }
+        match partition.queue.front(now, self.config.linger, urgent) {
+            Front::Ready { size } => Some((Candidate::New, size)),
+            Front::Lingers(until) => {
+                self.wake_at(until);
+                None
+            }
+            Front::Empty | Front::Sealing => None,
+        }
+    }
+
+    /// The partition's leader, if a request can go to it now; otherwise what is missing is asked for.
+    fn ready_leader(&mut self, index: usize, now: Instant) -> Option<BrokerId> {
+        let Some(leader) = self.partitions.get(index)?.leadership.leader else {
+            self.wants_metadata = true;
+            return None;
+        };
+        let node = self.nodes.entry(leader).or_default();
+        match node.state {
+            NodeState::Connected => (node.in_flight < self.config.max_in_flight).then_some(leader),
+            NodeState::Connecting => None,
+            NodeState::Unreachable(until) if now < until => {
+                self.wake_at(until);
+                None
+            }
+            NodeState::Unconnected | NodeState::Unreachable(_) => {
+                node.state = NodeState::Connecting;
+                self.actions.push(Action::Connect(leader));
+                None
+            }
+        }
+    }
+
+    /// Takes the batch into the window as in flight and stamps it, unless it is stamped already.
+    fn enlist(
+        &mut self,
+        index: usize,
+        candidate: Candidate,
+        node: BrokerId,
+        identity: Option<ProducerIdentity>,
+        now: Instant,
+    ) -> Option<(u64, usize)> {
+        let codec = self.accumulator.codec();
+        let partition = self.partitions.get_mut(index)?;
+        let at = match candidate {
+            Candidate::Waiting(at) => at,
+            Candidate::New => {
+                let mut batch = partition.queue.take_front()?;
+                if let Err(error) = batch.seal(codec) {
+                    let kind = DeliveryErrorKind::Compression { reason: error.to_string() };
+                    let name = partition.queue.topic_partition();
+                    batch.fail(name, kind, Persistence::NotWritten, now);
+                    return None;
+                }
+                partition.window.push_back(Slot::new(batch, now));
+                partition.window.len() - 1
+            }
+        };
+        let slot = partition.window.get_mut(at)?;
+        if slot.stamp.is_none() && (identity.is_some() || slot.batch.attempts == 0) {
+            slot.stamp = identity.map(|id| partition.sequence.stamp(id, slot.batch.count()));
+            let (id, sequence) =
+                slot.stamp.map_or((ProducerIdentity::NONE, -1), |s| (s.identity, s.base_sequence));
+            slot.batch.stamp(id, sequence);
+        }
+        slot.state = SlotState::InFlight;
+        slot.batch.attempts += 1;
+        slot.sent_to = Some((node, partition.leadership.epoch));
+        Some((slot.batch.id, slot.batch.size()))
+    }
+
+    fn dispatch(&mut self, node: BrokerId, draft: Draft) {
+        let token = self.next_token;
+        self.next_token += 1;
+        let mut topics: Vec<TopicProduceData> = Vec::new();
+        for &(index, batch) in &draft.batches {
+            let Some(partition) = self.partitions.get(index) else { continue };
+            let slot = partition.position(batch).and_then(|at| partition.window.get(at));
+            let data = PartitionProduceData {
+                index: partition.queue.partition,
+                records: slot.and_then(|slot| slot.batch.bytes()),
+            };
+            let name = &*partition.queue.topic;
+            match topics.iter_mut().find(|topic| topic.name == name) {
+                Some(topic) => topic.partition_data.push(data),
+                None => topics.push(TopicProduceData {
+                    name: name.to_owned(),
+                    topic_id: partition.leadership.topic_id,
+                    partition_data: vec![data],
+                }),
+            }
+        }
+        let by_topic_id = topics.iter().all(|topic| !topic.topic_id.is_zero());
+        let request = ProduceRequest {
+            transactional_id: None,
+            acks: self.config.acks,
+            timeout_ms: i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
+            topic_data: topics,
+        };
+        let entry: &mut Node = self.nodes.entry(node).or_default();
+        entry.in_flight += 1;
+        self.requests.insert(token, Sent { node, batches: draft.batches });
+        self.actions.push(Action::Produce(Produce { token, node, request, by_topic_id }));
+    }
+}

@@ -1,0 +1,78 @@
+//! `delivery.timeout.ms`: it counts from a batch's creation and ends its records' wait wherever the batch is. A batch
+//! that is with a broker stays in its place until the request ends, since its bytes may still be read (KAFKA-19012)
+//! and its fate may still become known.
+
+use crate::error::{Cause, DeliveryErrorKind, Persistence};
+use crate::producer::sender::Sender;
+use crate::producer::sender::window::{Slot, SlotState};
+use crate::time::Instant;
+
+impl Sender {
+    pub(super) fn expire(&mut self, now: Instant) {
+        let mut bump = false;
+        for at in 0..self.active.len() {
+            let Some(&index) = self.active.get(at) else { break };
+            bump |= self.expire_sent(index, now);
+            self.expire_queued(index, now);
+        }
+        // The numbers of what expired are lost, or their fate is not known.
+        if bump && self.config.idempotent {
+            self.sequencer.request_bump();
+        }
+    }
+
+    /// Says whether sequence numbers were lost.
+    fn expire_sent(&mut self, index: usize, now: Instant) -> bool {
+        let timeout = self.config.delivery_timeout;
+        let Some(partition) = self.partitions.get_mut(index) else { return false };
+        let name = partition.queue.topic_partition();
+        let mut lost = false;
+        for slot in &mut partition.window {
+            if now < slot.batch.created + timeout {
+                break;
+            }
+            let records = slot.batch.count() as usize;
+            let kind = DeliveryErrorKind::TimedOut { records };
+            match slot.state {
+                SlotState::InFlight => {
+                    slot.batch.fail(name.clone(), kind, Persistence::MaybeWritten, now);
+                    slot.state = SlotState::Abandoned;
+                }
+                SlotState::Waiting { .. } => {
+                    slot.batch.fail(name.clone(), kind, persistence(slot), now);
+                    lost |= slot.stamp.take().is_some();
+                }
+                SlotState::Ended(_) | SlotState::Abandoned => {}
+            }
+        }
+        partition.window.retain(|s| !(s.is_waiting() && s.batch.completion().is_complete()));
+        partition.settle();
+        let oldest = partition.window.iter().find(|slot| !slot.batch.completion().is_complete());
+        if let Some(oldest) = oldest.map(|slot| slot.batch.created) {
+            self.wake_at(oldest + timeout);
+        }
+        lost
+    }
+
+    fn expire_queued(&mut self, index: usize, now: Instant) {
+        let timeout = self.config.delivery_timeout;
+        let Some(partition) = self.partitions.get(index) else { return };
+        let leader = partition.leadership.leader.and_then(|leader| self.nodes.get(&leader));
+        let last_error = leader.and_then(|leader| leader.last_error.clone()).map(Cause::Client);
+        if let Some(until) = now.checked_sub(timeout) {
+            for mut batch in partition.queue.take_created_until(until) {
+                let kind = DeliveryErrorKind::TimedOut { records: batch.count() as usize };
+                batch.last_error = batch.last_error.take().or_else(|| last_error.clone());
+                let name = partition.queue.topic_partition();
+                batch.fail(name, kind, Persistence::NotWritten, now);
+            }
+        }
+        if let Some(created) = partition.queue.front_created() {
+            self.wake_at(created + timeout);
+        }
+    }
+}
+
+pub(super) fn persistence(slot: &Slot) -> Persistence {
+    if slot.maybe_written { Persistence::MaybeWritten } else { Persistence::NotWritten }
+}

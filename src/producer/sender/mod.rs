@@ -1,0 +1,378 @@
+//! The sender: which batch goes to which broker now, and what becomes of it. A state machine without I/O and clock:
+//! `handle_*` takes what happened, [`Sender::poll`] gives what to do, [`Sender::next_deadline`] when to ask again.
+//!
+//! ```text
+//!   queue ──drain──► Waiting ──► InFlight ──classify──► Ended ──settle (in order)──► records' end, memory
+//!                       ▲           │   │
+//!                       └───retry───┘   └─expired──► Abandoned ──answer──► gone
+//! ```
+//!
+//! It alone sees the accumulator and the sequencer, and asks in this order: is there a bump to wait for, does the
+//! sequence permit, is the front ready. What is not obvious:
+//!
+//! - A batch keeps its bytes and its stamp over all attempts. Only an epoch bump gives it another stamp, when its fate
+//!   is known to be *not written*.
+//! - Only the first waiting batch of a partition may be sent, and nothing new while one waits: otherwise the broker
+//!   would see a gap, or without idempotence the order would change more than it must.
+//! - A sequence that was given to a batch that then failed is lost. So each such failure asks for an epoch bump.
+
+mod classify;
+mod drain;
+mod expiry;
+mod resolve;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::client::LeaderHint;
+use crate::error::ClientError;
+use crate::error::ErrorCode;
+use crate::error::{Cause, DeliveryErrorKind, FatalError, Persistence};
+use crate::producer::accumulator::{Accumulator, PartitionQueue};
+use crate::producer::delivery::Completion;
+use crate::producer::sequencer::Sequencer;
+use crate::protocol::messages::produce::{ProduceRequest, ProduceResponse};
+use crate::time::{Backoff, Duration, Instant};
+use crate::types::{BrokerId, ProducerIdentity, TopicId};
+
+pub(crate) use window::Leadership;
+use window::Partition;
+
+/// The rules that the sender goes by, from the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct SenderConfig {
+    pub(crate) idempotent: bool,
+    /// -1 for all.
+    pub(crate) acks: i16,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_request_size: usize,
+    pub(crate) request_timeout: Duration,
+    pub(crate) delivery_timeout: Duration,
+    pub(crate) linger: Duration,
+    pub(crate) retries: u32,
+    pub(crate) retry_backoff: Backoff,
+}
+
+/// The most batches that a broker remembers of an idempotent producer and partition.
+const IDEMPOTENT_WINDOW: usize = 5;
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Open a connection and tell by `handle_connected` or `handle_unreachable`.
+    Connect(BrokerId),
+    /// Fetch metadata anew: a leader is missing or wrong.
+    RefreshMetadata,
+    /// Ask for a producer id and tell by `handle_producer_id`.
+    InitProducerId,
+    /// Send it and tell by `handle_produced`.
+    Produce(Produce),
+    /// A broker named the leader of a partition (KIP-951).
+    LeaderHint(LeaderHint),
+    /// The producer can write no more.
+    Fatal(FatalError),
+}
+
+/// A produce request on its way out.
+#[derive(Debug)]
+pub(crate) struct Produce {
+    pub(crate) token: u64,
+    pub(crate) node: BrokerId,
+    pub(crate) request: ProduceRequest,
+    /// Whether each topic has an id, which newer versions send instead of the name.
+    pub(crate) by_topic_id: bool,
+}
+
+impl Leadership {
+    /// Nothing is known of the partition yet.
+    pub(crate) const UNKNOWN: Self = Self { leader: None, epoch: -1, topic_id: TopicId::ZERO };
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    config: SenderConfig,
+    accumulator: Arc<Accumulator>,
+    sequencer: Sequencer,
+    id_retry_at: Option<Instant>,
+    id_attempts: u32,
+    partitions: Vec<Partition>,
+    index: HashMap<(Arc<str>, i32), usize>,
+    /// The partitions that have batches, in the order of their turns.
+    active: Vec<usize>,
+    nodes: HashMap<BrokerId, Node>,
+    requests: HashMap<u64, Sent>,
+    next_token: u64,
+    actions: Vec<Action>,
+    wants_metadata: bool,
+    deadline: Option<Instant>,
+    closing: bool,
+    random: fastrand::Rng,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    state: NodeState,
+    in_flight: usize,
+    last_error: Option<ClientError>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum NodeState {
+    #[default]
+    Unconnected,
+    Connecting,
+    Connected,
+    /// The last attempt failed; the next may be made then.
+    Unreachable(Instant),
+}
+
+/// What a request carried.
+#[derive(Debug)]
+struct Sent {
+    node: BrokerId,
+    batches: Vec<(usize, u64)>,
+}
+
+impl Sender {
+    /// `seed` decides the jitter of back-offs.
+    pub(crate) fn new(config: SenderConfig, accumulator: Arc<Accumulator>, seed: u64) -> Self {
+        Self {
+            config,
+            accumulator,
+            sequencer: Sequencer::new(),
+            id_retry_at: None,
+            id_attempts: 0,
+            partitions: Vec::new(),
+            index: HashMap::new(),
+            active: Vec::new(),
+            nodes: HashMap::new(),
+            requests: HashMap::new(),
+            next_token: 0,
+            actions: Vec::new(),
+            wants_metadata: false,
+            deadline: None,
+            closing: false,
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// A queue has got batches. `leadership` is what is known of its partition.
+    pub(crate) fn handle_queue(&mut self, queue: Arc<PartitionQueue>, leadership: Leadership) {
+        let key = (Arc::clone(&queue.topic), queue.partition);
+        let index = *self.index.entry(key).or_insert_with(|| {
+            self.partitions.push(Partition::new(queue, leadership));
+            self.partitions.len() - 1
+        });
+        self.activate(index);
+    }
+
+    /// Metadata have changed; `lookup` tells what is known of a partition now.
+    pub(crate) fn handle_metadata(&mut self, lookup: impl Fn(&str, i32) -> Option<Leadership>) {
+        let mut recreated = false;
+        for partition in &mut self.partitions {
+            let queue = &partition.queue;
+            let Some(new) = lookup(&queue.topic, queue.partition) else {
+                // Gone from metadata, for now or for good: its batches and sequences stay.
+                partition.leadership.leader = None;
+                continue;
+            };
+            let old = partition.leadership.topic_id;
+            // Another topic under the old name has seen no sequence of ours.
+            recreated |= !old.is_zero() && !new.topic_id.is_zero() && old != new.topic_id;
+            partition.leadership = new;
+        }
+        if recreated && self.config.idempotent {
+            self.sequencer.request_bump();
+        }
+    }
+
+    /// A connection to the broker is open.
+    pub(crate) fn handle_connected(&mut self, node: BrokerId) {
+        let node = self.nodes.entry(node).or_default();
+        node.state = NodeState::Connected;
+    }
+
+    /// A connection could not be opened.
+    pub(crate) fn handle_unreachable(&mut self, node: BrokerId, error: ClientError, now: Instant) {
+        let backoff = self.config.retry_backoff.wait(0, self.random.f64());
+        let node = self.nodes.entry(node).or_default();
+        node.state = NodeState::Unreachable(now + backoff);
+        node.last_error = Some(error);
+        self.wants_metadata = true;
+    }
+
+    /// The brokers that a connection was opened to and not reported closed.
+    pub(crate) fn connected(&self) -> impl Iterator<Item = BrokerId> {
+        let connected = self.nodes.iter().filter(|(_, node)| node.state == NodeState::Connected);
+        connected.map(|(&id, _)| id)
+    }
+
+    /// The connection is closed; what was in flight on it is told request by request.
+    pub(crate) fn handle_disconnected(&mut self, node: BrokerId) {
+        self.nodes.entry(node).or_default().state = NodeState::Unconnected;
+    }
+
+    /// A request for a producer id has ended.
+    pub(crate) fn handle_producer_id(
+        &mut self,
+        result: Result<ProducerIdentity, Cause>,
+        now: Instant,
+    ) {
+        let error = match result {
+            Ok(identity) => {
+                self.id_attempts = 0;
+                return self.sequencer.given(identity);
+            }
+            Err(error) => error,
+        };
+        if let Cause::Broker(code, _) = error
+            && !code.is_retriable()
+        {
+            return self.end_fatally(FatalError { code }, now);
+        }
+        tracing::debug!(%error, "no producer id yet");
+        self.sequencer.ask_again();
+        let backoff = self.config.retry_backoff.wait(self.id_attempts, self.random.f64());
+        self.id_attempts = self.id_attempts.saturating_add(1);
+        self.id_retry_at = Some(now + backoff);
+    }
+
+    /// A produce request has ended, by an answer or without one.
+    pub(crate) fn handle_produced(
+        &mut self,
+        token: u64,
+        result: Result<ProduceResponse, ClientError>,
+        now: Instant,
+    ) {
+        let Some(sent) = self.requests.remove(&token) else { return };
+        let node = self.nodes.entry(sent.node).or_default();
+        node.in_flight = node.in_flight.saturating_sub(1);
+        match result {
+            Ok(response) if self.config.acks == 0 => {
+                drop(response);
+                self.resolve_unacknowledged(&sent);
+            }
+            Ok(response) => self.resolve_response(&sent, &response, now),
+            Err(error) => {
+                node.state = NodeState::Unconnected;
+                node.last_error = Some(error.clone());
+                self.resolve_lost(&sent, &error, now);
+            }
+        }
+    }
+
+    /// From now on linger counts for nothing, and what waits is to be sent.
+    pub(crate) fn handle_close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Whether no accepted record waits for its end.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// The ends of all batches there are now.
+    pub(crate) fn completions(&self) -> Vec<Arc<Completion>> {
+        let active = self.active.iter().filter_map(|&index| self.partitions.get(index));
+        active
+            .flat_map(|partition| {
+                let sent = partition.window.iter().map(|s| Arc::clone(s.batch.completion()));
+                sent.chain(partition.queue.completions())
+            })
+            .filter(|completion| !completion.is_complete())
+            .collect()
+    }
+
+    /// What is to be done now. Ask again after each event, and at [`Sender::next_deadline`].
+    pub(crate) fn poll(&mut self, now: Instant) -> Vec<Action> {
+        self.deadline = None;
+        self.expire(now);
+        self.advance_bump();
+        self.drain(now);
+        self.retire();
+        if std::mem::take(&mut self.wants_metadata) {
+            self.actions.push(Action::RefreshMetadata);
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Sender::poll`] should be called if nothing happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Ends all records that have not ended yet: the producer was closed, or is fenced. Says how many batches that were.
+    pub(crate) fn fail_all(&mut self, kind: &DeliveryErrorKind, now: Instant) -> usize {
+        let mut failed = 0;
+        for index in std::mem::take(&mut self.active) {
+            let Some(partition) = self.partitions.get_mut(index) else { continue };
+            partition.active = false;
+            let name = partition.queue.topic_partition();
+            for mut slot in partition.window.drain(..) {
+                if let window::SlotState::Ended(outcome) = slot.state {
+                    slot.batch.complete(outcome);
+                    continue;
+                }
+                let written = if slot.maybe_written || slot.is_in_flight() {
+                    Persistence::MaybeWritten
+                } else {
+                    Persistence::NotWritten
+                };
+                failed += usize::from(slot.batch.fail(name.clone(), kind.clone(), written, now));
+            }
+            while let Some(mut batch) = partition.queue.take_front() {
+                batch.fail(name.clone(), kind.clone(), Persistence::NotWritten, now);
+                failed += 1;
+            }
+            partition.queue.unlist_if_empty();
+        }
+        failed
+    }
+
+    fn end_fatally(&mut self, error: FatalError, now: Instant) {
+        self.fail_all(&DeliveryErrorKind::Fatal(error.clone()), now);
+        self.actions.push(Action::Fatal(error));
+    }
+
+    fn activate(&mut self, index: usize) {
+        if let Some(partition) = self.partitions.get_mut(index)
+            && !std::mem::replace(&mut partition.active, true)
+        {
+            self.active.push(index);
+        }
+    }
+
+    /// Drops the partitions without batches from the turn.
+    fn retire(&mut self) {
+        let partitions = &mut self.partitions;
+        self.active.retain(|&index| {
+            let Some(partition) = partitions.get_mut(index) else { return false };
+            partition.active = !partition.window.is_empty() || !partition.queue.unlist_if_empty();
+            partition.active
+        });
+    }
+
+    fn wake_at(&mut self, at: Instant) {
+        self.deadline = Some(self.deadline.map_or(at, |deadline| deadline.min(at)));
+    }
+
+    /// Moves to the next epoch once no batch may have been written without our knowing.
+    fn advance_bump(&mut self) {
+        if !self.sequencer.is_bumping() || self.partitions.iter().any(Partition::holds_bump) {
+            return;
+        }
+        self.sequencer.bump();
+        let waiting = self.partitions.iter_mut().flat_map(|p| p.window.iter_mut());
+        waiting.filter(|slot| slot.is_waiting()).for_each(|slot| slot.stamp = None);
+    }
+}
+
+/// An answer's code with the broker's own words.
+fn cause(code: ErrorCode, message: Option<&String>) -> Cause {
+    Cause::Broker(code, message.cloned())
+}

@@ -1,0 +1,8 @@
+//! The rows of the mission on the in-process broker: the whole stack over in-memory streams, on tokio's paused clock,
+//! so that minutes of time-outs take no time and always pass in the same order.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod producer;
+mod producer_faults;
+mod support;
