@@ -390,3 +390,7 @@ impl Cluster {
 fn accept(shared: &Arc<Shared>, node: BrokerId, listener: TcpListener) -> JoinHandle<()> {
     tokio::spawn(listener::run(Arc::clone(shared), node, listener))
 }
+
+#[cfg(test)]
+#[path = "cluster/tests.rs"]
+mod tests;

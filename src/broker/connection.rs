@@ -53,9 +53,14 @@ where
     let mut stream = BufReader::with_capacity(READ_BUFFER, stream);
     let mut muted = false;
     while let Some(frame) = read_frame(&mut stream, shared.max_request_bytes).await? {
-        let Some(reply) = until_closed(&mut stream, handlers::answer(shared, node, frame)).await
-        else {
-            return Ok(());
+        let may_be_abandoned = handlers::only_reads(&frame);
+        let answer = handlers::answer(shared, node, frame);
+        let reply = if may_be_abandoned {
+            let Some(reply) = until_closed(&mut stream, answer).await else { return Ok(()) };
+            reply
+        } else {
+            // As in Kafka, a request that was received is applied even if nobody is left to be told.
+            answer.await
         };
         let Reply { frame, delay, mute } = reply?;
         muted |= mute;
@@ -130,3 +135,7 @@ where
     }
     stream.flush().await
 }
+
+#[cfg(test)]
+#[path = "connection/tests.rs"]
+mod tests;

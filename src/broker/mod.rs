@@ -79,6 +79,8 @@ mod partition;
 mod producer_state;
 mod shared;
 mod state;
+#[cfg(test)]
+mod testing;
 mod topic_config;
 mod topic_spec;
 mod validate;

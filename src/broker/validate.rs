@@ -235,3 +235,7 @@ fn reject_records(faults: &[(i32, Fault)]) -> Rejected {
     };
     Rejected { code, message, records: faults.iter().map(text).collect() }
 }
+
+#[cfg(test)]
+#[path = "validate/tests.rs"]
+mod tests;

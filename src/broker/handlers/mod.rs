@@ -159,6 +159,11 @@ served! {
     CreatePartitionsRequest,
 }
 
+/// Whether a request does nothing but read, and may wait for long.
+pub(crate) fn only_reads(frame: &Bytes) -> bool {
+    frame.starts_with(&ApiKey::FETCH.0.to_be_bytes())
+}
+
 /// Answers one frame that a node received.
 pub(crate) async fn answer(shared: &Shared, node: BrokerId, frame: Bytes) -> Result<Reply, Close> {
     let mut reader = Reader::new(frame);
@@ -239,3 +244,6 @@ fn receive<R: Handle>(shared: &Shared, node: BrokerId, request: &R) -> Option<St
 fn cannot_encode(error: crate::protocol::EncodeError) -> Close {
     Close(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
