@@ -1,0 +1,247 @@
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.Node;
+import org.apache.kafka.common.PartitionInfo;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * Kafka's own clients behind a line protocol, so that a test drives them from one warm process.
+ *
+ * <p>A command is one line of fields separated by tabs; bytes are hexadecimal and null is {@code -}. It is answered by
+ * lines of rows, each starting with {@code row}, and then one line {@code ok}, or {@code error} with a reason.
+ * Properties of the client are the last fields of a command, as {@code name=value}. The process ends with its input.
+ *
+ * <pre>
+ * create   BOOTSTRAP TOPIC PARTITIONS REPLICATION [CONFIG...]
+ * describe BOOTSTRAP TOPIC [PROPERTY...]                      row: partition leader replicas isr (comma separated ids)
+ * produce  BOOTSTRAP TOPIC COUNT [PROPERTY...]                row: partition offset
+ *          then COUNT lines: partition timestamp key value [header-key header-value]...
+ * consume  BOOTSTRAP TOPIC PARTITION OFFSET [PROPERTY...]     row: offset timestamp-type leader-epoch, then as produced
+ * </pre>
+ */
+public final class Oracle {
+    private static final long PATIENCE_MS = 30_000;
+    private static final HexFormat HEX = HexFormat.of();
+
+    private final BufferedReader in;
+    private final PrintStream out;
+
+    private Oracle(BufferedReader in, PrintStream out) {
+        this.in = in;
+        this.out = out;
+    }
+
+    public static void main(String[] args) throws IOException {
+        var in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        var out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+        // What a library prints must not end up among the answers.
+        System.setOut(System.err);
+        new Oracle(in, out).serve();
+    }
+
+    private void serve() throws IOException {
+        for (String line = in.readLine(); line != null; line = in.readLine()) {
+            try {
+                run(line.split("\t", -1));
+                out.print("ok\n");
+            } catch (Exception e) {
+                e.printStackTrace();
+                Throwable cause = e instanceof ExecutionException ? e.getCause() : e;
+                out.print("error\t" + cause.toString().replaceAll("\\s+", " ") + "\n");
+            }
+            out.flush();
+        }
+    }
+
+    private void run(String[] command) throws Exception {
+        switch (command[0]) {
+            case "create" -> create(command);
+            case "describe" -> describe(command);
+            case "produce" -> produce(command);
+            case "consume" -> consume(command);
+            default -> throw new IllegalArgumentException("unknown command " + command[0]);
+        }
+    }
+
+    /** Creates a topic and returns when every partition has a leader that a client can be told of. */
+    private void create(String[] command) throws Exception {
+        String bootstrap = command[1];
+        String topic = command[2];
+        int partitions = Integer.parseInt(command[3]);
+        var created = new NewTopic(topic, partitions, Short.parseShort(command[4]));
+        try (Admin admin = Admin.create(client(bootstrap, Map.of()))) {
+            admin.createTopics(List.of(created.configs(pairs(command, 5)))).all().get();
+        }
+        try (var consumer = consumer(bootstrap, Map.of())) {
+            long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
+            while (!led(consumer.partitionsFor(topic), partitions)) {
+                if (System.nanoTime() - deadline > 0) {
+                    throw new IllegalStateException("no leader for each partition of " + topic);
+                }
+                Thread.sleep(20);
+            }
+        }
+    }
+
+    private static boolean led(List<PartitionInfo> infos, int partitions) {
+        return infos != null
+                && infos.size() == partitions
+                && infos.stream().allMatch(info -> info.leader() != null && !info.leader().isEmpty());
+    }
+
+    private void describe(String[] command) {
+        try (var consumer = consumer(command[1], pairs(command, 3))) {
+            List<PartitionInfo> infos = consumer.partitionsFor(command[2]);
+            if (infos == null) {
+                throw new IllegalStateException("no topic " + command[2]);
+            }
+            for (PartitionInfo info : infos) {
+                int leader = info.leader() == null ? -1 : info.leader().id();
+                row(info.partition(), leader, ids(info.replicas()), ids(info.inSyncReplicas()));
+            }
+        }
+    }
+
+    private static String ids(Node[] nodes) {
+        var ids = new ArrayList<String>();
+        for (Node node : nodes) {
+            ids.add(node.idString());
+        }
+        return String.join(",", ids);
+    }
+
+    private void produce(String[] command) throws Exception {
+        String topic = command[2];
+        int count = Integer.parseInt(command[3]);
+        var records = new ArrayList<ProducerRecord<byte[], byte[]>>(count);
+        for (int i = 0; i < count; i++) {
+            records.add(parse(topic, in.readLine().split("\t", -1)));
+        }
+        var sent = new ArrayList<Future<RecordMetadata>>(count);
+        Properties config = client(command[1], pairs(command, 4));
+        try (var producer = new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer())) {
+            for (var record : records) {
+                sent.add(producer.send(record));
+            }
+            producer.flush();
+            for (var future : sent) {
+                RecordMetadata metadata = future.get();
+                row(metadata.partition(), metadata.offset());
+            }
+        }
+    }
+
+    private static ProducerRecord<byte[], byte[]> parse(String topic, String[] fields) {
+        var headers = new ArrayList<Header>();
+        for (int i = 4; i + 1 < fields.length; i += 2) {
+            String key = new String(HEX.parseHex(fields[i]), StandardCharsets.UTF_8);
+            headers.add(new RecordHeader(key, bytes(fields[i + 1])));
+        }
+        int partition = Integer.parseInt(fields[0]);
+        long timestamp = Long.parseLong(fields[1]);
+        return new ProducerRecord<>(topic, partition, timestamp, bytes(fields[2]), bytes(fields[3]), headers);
+    }
+
+    /** Reads up to the end that the partition has when the command starts (with read_committed, the stable end). */
+    private void consume(String[] command) {
+        var partition = new TopicPartition(command[2], Integer.parseInt(command[3]));
+        try (var consumer = consumer(command[1], pairs(command, 5))) {
+            consumer.assign(List.of(partition));
+            consumer.seek(partition, Long.parseLong(command[4]));
+            long end = consumer.endOffsets(List.of(partition)).get(partition);
+            long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
+            while (consumer.position(partition) < end) {
+                for (var record : consumer.poll(Duration.ofMillis(500)).records(partition)) {
+                    if (record.offset() < end) {
+                        row(fields(record));
+                    }
+                }
+                if (System.nanoTime() - deadline > 0) {
+                    throw new IllegalStateException(
+                            "read to " + consumer.position(partition) + " of " + end + " in " + PATIENCE_MS + " ms");
+                }
+            }
+        }
+    }
+
+    private static Object[] fields(ConsumerRecord<byte[], byte[]> record) {
+        var fields = new ArrayList<Object>();
+        fields.add(record.offset());
+        fields.add(record.timestampType());
+        fields.add(record.leaderEpoch().orElse(-1));
+        fields.add(record.partition());
+        fields.add(record.timestamp());
+        fields.add(hex(record.key()));
+        fields.add(hex(record.value()));
+        for (Header header : record.headers()) {
+            fields.add(hex(header.key().getBytes(StandardCharsets.UTF_8)));
+            fields.add(hex(header.value()));
+        }
+        return fields.toArray();
+    }
+
+    private static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, Map<String, String> given) {
+        Properties config = client(bootstrap, given);
+        config.putIfAbsent("allow.auto.create.topics", "false");
+        config.putIfAbsent("enable.auto.commit", "false");
+        config.putIfAbsent("auto.offset.reset", "none");
+        return new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+    }
+
+    private static Properties client(String bootstrap, Map<String, String> given) {
+        var properties = new Properties();
+        properties.put("bootstrap.servers", bootstrap);
+        properties.put("default.api.timeout.ms", String.valueOf(PATIENCE_MS));
+        properties.put("request.timeout.ms", "10000");
+        properties.putAll(given);
+        return properties;
+    }
+
+    private static Map<String, String> pairs(String[] command, int from) {
+        var pairs = new HashMap<String, String>();
+        for (int i = from; i < command.length; i++) {
+            int equals = command[i].indexOf('=');
+            pairs.put(command[i].substring(0, equals), command[i].substring(equals + 1));
+        }
+        return pairs;
+    }
+
+    private void row(Object... fields) {
+        var line = new StringBuilder("row");
+        for (Object field : fields) {
+            line.append('\t').append(field);
+        }
+        out.append(line).append('\n');
+    }
+
+    private static byte[] bytes(String field) {
+        return field.equals("-") ? null : HEX.parseHex(field);
+    }
+
+    private static String hex(byte[] bytes) {
+        return bytes == null ? "-" : HEX.formatHex(bytes);
+    }
+}

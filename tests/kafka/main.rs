@@ -1,0 +1,40 @@
+//! Tests against real Apache Kafka: a cluster of one node or three, started from the jars of a release.
+//!
+//! They need a JDK 17 and, the first time, Maven and its repository, so they run when they are asked for:
+//! `MILENA_KAFKA=1 cargo test --test kafka` for the ordinary releases, `MILENA_KAFKA=2.8.2,4.1.1 …` for others.
+//! Otherwise each is reported as ignored; once asked for, what is missing is a failure. A name or a part of one, as the
+//! last argument, picks tests as ever.
+//!
+//! A test is an `async fn(Kafka)` in one of the files below, named in its file's `tests!` list; `starts.rs` and
+//! `java_to_java.rs` serve as patterns. The jars stay in `MILENA_KAFKA_CACHE` (`~/.cache/milena/kafka`).
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails, and standard error is where it tells why"
+)]
+
+use std::process::ExitCode;
+
+#[macro_use]
+mod runner;
+
+mod cache;
+mod cluster;
+mod jvm;
+mod oracle;
+mod ports;
+mod probe;
+mod release;
+mod segments;
+mod settings;
+mod tools;
+mod trouble;
+
+mod java_to_java;
+mod starts;
+
+fn main() -> ExitCode {
+    runner::run(&[starts::TESTS, java_to_java::TESTS])
+}

@@ -1,0 +1,275 @@
+//! Kafka's own Java clients, held against any cluster: what they wrote is what is to be read, and what they read is
+//! what was written. One warm process serves all tests; `java/Oracle.java` is its other half and tells the protocol.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::Mutex;
+use tokio::time::{Duration, Instant, sleep, timeout};
+
+use crate::jvm::{self, Jvm};
+use crate::release::Release;
+use crate::trouble::Trouble;
+
+/// Above the bounds that the helper has for itself.
+const ANSWER_LIMIT: Duration = Duration::from_secs(90);
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// Properties of a Java client or a topic.
+pub(crate) type Properties<'a> = &'a [(&'a str, &'a str)];
+
+/// A header as bytes that anyone owns; its key is text by Kafka's rules.
+pub(crate) type OwnedHeader = (String, Option<Vec<u8>>);
+
+/// A record to be written or as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The partition it is sent to or comes from.
+    pub(crate) partition: i32,
+    /// Milliseconds since 1970.
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<OwnedHeader>,
+}
+
+/// A record that was read, with what the broker added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredRecord {
+    pub(crate) offset: i64,
+    /// `CreateTime` or `LogAppendTime`.
+    pub(crate) timestamp_type: String,
+    pub(crate) leader_epoch: i32,
+    pub(crate) record: Record,
+}
+
+/// A partition as Metadata tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PartitionInfo {
+    pub(crate) partition: i32,
+    /// -1 if there is none.
+    pub(crate) leader: i32,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) isr: Vec<i32>,
+}
+
+/// The Java clients of one release.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    talk: Mutex<Talk>,
+    log: PathBuf,
+}
+
+#[derive(Debug)]
+struct Talk {
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    _jvm: Jvm,
+}
+
+type Row = Vec<String>;
+
+impl Oracle {
+    /// Starts the process; its log goes to `folder`.
+    pub(crate) fn start(release: &Release, folder: &Path) -> Result<Self, Trouble> {
+        let log = folder.join("oracle.log");
+        let mut command = release.java("Oracle", "512m");
+        command.stdout(Stdio::piped());
+        let mut jvm = Jvm::spawn(command, &log).map_err(|e| format!("starting java: {e}"))?;
+        let (input, output) = jvm.take_stdio().ok_or("the helper has no pipes")?;
+        let output = BufReader::new(output).lines();
+        Ok(Self { talk: Mutex::new(Talk { input, output, _jvm: jvm }), log })
+    }
+
+    /// Creates a topic; returns when each of its partitions has a leader.
+    pub(crate) async fn create_topic(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partitions: usize,
+        replication: usize,
+        configs: Properties<'_>,
+    ) -> Result<(), Trouble> {
+        let command = format!("create\t{bootstrap}\t{topic}\t{partitions}\t{replication}");
+        self.call(command, configs, "").await.map(drop)
+    }
+
+    /// The partitions of a topic, in order.
+    pub(crate) async fn describe_topic(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+    ) -> Result<Vec<PartitionInfo>, Trouble> {
+        let rows = self.call(format!("describe\t{bootstrap}\t{topic}"), &[], "").await?;
+        let infos = rows.iter().map(|row| partition_info(row).ok_or_else(|| malformed(row)));
+        let mut infos = infos.collect::<Result<Vec<_>, _>>()?;
+        infos.sort_by_key(|info| info.partition);
+        Ok(infos)
+    }
+
+    /// Waits until the partitions of a topic are as `wanted` says: news of leaders takes its time from node to node.
+    pub(crate) async fn topic_becomes(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        wanted: impl Fn(&[PartitionInfo]) -> bool,
+    ) -> Result<(), Trouble> {
+        let deadline = Instant::now() + ANSWER_LIMIT;
+        loop {
+            let infos = self.describe_topic(bootstrap, topic).await?;
+            if wanted(&infos) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{topic} is still not as it should: {infos:?}").into());
+            }
+            // Kafka tells nobody: it has to be asked.
+            sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Writes records with a producer that has these properties, flushes, and tells each one's offset.
+    pub(crate) async fn produce(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        records: &[Record],
+        properties: Properties<'_>,
+    ) -> Result<Vec<i64>, Trouble> {
+        let command = format!("produce\t{bootstrap}\t{topic}\t{}", records.len());
+        let lines: String = records.iter().map(record_line).collect();
+        let rows = self.call(command, properties, &lines).await?;
+        rows.iter().map(|row| number(row, 1).ok_or_else(|| malformed(row))).collect()
+    }
+
+    /// Reads a partition from `offset` to its present end with a consumer that has these properties.
+    pub(crate) async fn consume(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        properties: Properties<'_>,
+    ) -> Result<Vec<StoredRecord>, Trouble> {
+        let command = format!("consume\t{bootstrap}\t{topic}\t{partition}\t{offset}");
+        let rows = self.call(command, properties, "").await?;
+        rows.iter().map(|row| stored_record(row).ok_or_else(|| malformed(row))).collect()
+    }
+
+    async fn call(
+        &self,
+        mut command: String,
+        properties: Properties<'_>,
+        more: &str,
+    ) -> Result<Vec<Row>, Trouble> {
+        for (name, value) in properties {
+            // Writing to a String does not fail.
+            let _ = write!(command, "\t{name}={value}");
+        }
+        command.push('\n');
+        command.push_str(more);
+        let mut talk = self.talk.lock().await;
+        match timeout(ANSWER_LIMIT, talk.exchange(&command)).await {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(told)) => Err(told),
+            Err(_) => {
+                Err(format!("no answer in {ANSWER_LIMIT:?}\n{}", jvm::tail(&self.log)).into())
+            }
+        }
+    }
+}
+
+impl Talk {
+    async fn exchange(&mut self, command: &str) -> Result<Vec<Row>, Trouble> {
+        self.input.write_all(command.as_bytes()).await.map_err(|e| format!("to java: {e}"))?;
+        let mut rows = Vec::new();
+        loop {
+            let line = self.output.next_line().await.map_err(|e| format!("from java: {e}"))?;
+            let line = line.ok_or("the helper's process has ended; see its log")?;
+            let mut fields = line.split('\t').map(str::to_owned);
+            match fields.next().as_deref() {
+                Some("row") => rows.push(fields.collect()),
+                Some("ok") => return Ok(rows),
+                Some("error") => return Err(fields.collect::<String>().into()),
+                _ => return Err(format!("the helper said {line:?}").into()),
+            }
+        }
+    }
+}
+
+fn malformed(row: &Row) -> Trouble {
+    format!("the helper's row is not understood: {row:?}").into()
+}
+
+fn record_line(record: &Record) -> String {
+    let Record { partition, timestamp, key, value, headers } = record;
+    let mut line = format!("{partition}\t{timestamp}\t{}\t{}", field(key), field(value));
+    for (key, value) in headers {
+        line.push_str(&format!("\t{}\t{}", hex(key.as_bytes()), field(value)));
+    }
+    line.push('\n');
+    line
+}
+
+fn stored_record(row: &Row) -> Option<StoredRecord> {
+    let headers = row.get(7..)?.chunks(2).map(|pair| {
+        let [key, value] = pair else { return None };
+        Some((String::from_utf8(unhex(key)?).ok()?, bytes(value)?))
+    });
+    let record = Record {
+        partition: number(row, 3)?,
+        timestamp: number(row, 4)?,
+        key: bytes(row.get(5)?)?,
+        value: bytes(row.get(6)?)?,
+        headers: headers.collect::<Option<_>>()?,
+    };
+    Some(StoredRecord {
+        offset: number(row, 0)?,
+        timestamp_type: row.get(1)?.clone(),
+        leader_epoch: number(row, 2)?,
+        record,
+    })
+}
+
+fn partition_info(row: &Row) -> Option<PartitionInfo> {
+    let ids = |text: &String| -> Option<Vec<i32>> {
+        text.split(',').filter(|id| !id.is_empty()).map(|id| id.parse().ok()).collect()
+    };
+    Some(PartitionInfo {
+        partition: number(row, 0)?,
+        leader: number(row, 1)?,
+        replicas: ids(row.get(2)?)?,
+        isr: ids(row.get(3)?)?,
+    })
+}
+
+fn number<N: std::str::FromStr>(row: &Row, at: usize) -> Option<N> {
+    row.get(at)?.parse().ok()
+}
+
+fn field(bytes: &Option<Vec<u8>>) -> String {
+    bytes.as_deref().map_or_else(|| "-".into(), hex)
+}
+
+/// The outer option is for malformed text, the inner one for null.
+fn bytes(field: &str) -> Option<Option<Vec<u8>>> {
+    if field == "-" { Some(None) } else { unhex(field).map(Some) }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        })
+        .collect()
+}

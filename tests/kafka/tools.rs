@@ -1,0 +1,89 @@
+//! Kafka's command-line tools, run as a user runs them against any cluster.
+
+use std::process::Output;
+
+use tokio::process::Command;
+use tokio::time::{Duration, timeout};
+
+use crate::jvm;
+use crate::release::Release;
+use crate::trouble::Trouble;
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What to write with `kafka-producer-perf-test`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PerfTest<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) records: u32,
+    /// Bytes of a value.
+    pub(crate) size: u32,
+    pub(crate) properties: &'a [(&'a str, &'a str)],
+}
+
+impl Release {
+    /// Runs `ProducerPerformance` as fast as it goes, and returns its report. A record that was not acknowledged, or
+    /// anything else that it complains of, is an error, though the tool itself ends with 0 then.
+    pub(crate) async fn producer_performance(
+        &self,
+        bootstrap: &str,
+        test: PerfTest<'_>,
+    ) -> Result<String, Trouble> {
+        let mut command = self.java("org.apache.kafka.tools.ProducerPerformance", "512m");
+        command
+            .args(["--topic", test.topic, "--throughput", "-1"])
+            .args(["--num-records", &test.records.to_string()])
+            .args(["--record-size", &test.size.to_string()])
+            .args(["--producer-props", &format!("bootstrap.servers={bootstrap}")])
+            .args(test.properties.iter().map(|(name, value)| format!("{name}={value}")));
+        let (report, complaints) = run(command).await?;
+        let total = format!("{} records sent", test.records);
+        let complains = [&report, &complaints].iter().any(|text| text.contains("Exception"));
+        if report.lines().any(|line| line.starts_with(&total)) && !complains {
+            Ok(report)
+        } else {
+            Err(format!("ProducerPerformance:\n{report}{}", jvm::excerpt(&complaints)).into())
+        }
+    }
+
+    /// Reads `count` records of a topic from its beginning with `kafka-console-consumer`, which prints a line for each:
+    /// partition, headers, key and value with tabs between.
+    pub(crate) async fn console_consumer(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        count: usize,
+    ) -> Result<Vec<String>, Trouble> {
+        let class = if self.at_least(3, 8) {
+            "org.apache.kafka.tools.consumer.ConsoleConsumer"
+        } else {
+            "kafka.tools.ConsoleConsumer"
+        };
+        let property = if self.at_least(4, 2) { "--formatter-property" } else { "--property" };
+        let mut command = self.java(class, "256m");
+        command
+            .args(["--bootstrap-server", bootstrap, "--topic", topic, "--from-beginning"])
+            .args(["--max-messages", &count.to_string(), "--timeout-ms", "30000"]);
+        for print in ["print.partition", "print.headers", "print.key"] {
+            command.args([property, &format!("{print}=true")]);
+        }
+        let (lines, _log) = run(command).await?;
+        Ok(lines.lines().map(str::to_owned).collect())
+    }
+}
+
+/// What the tool wrote to its standard output and standard error.
+async fn run(mut command: Command) -> Result<(String, String), Trouble> {
+    let output = match timeout(LIMIT, command.output()).await {
+        Ok(output) => output.map_err(|e| format!("starting java: {e}"))?,
+        Err(_) => return Err(format!("not done in {LIMIT:?}: {command:?}").into()),
+    };
+    let Output { status, stdout, stderr } = output;
+    let out = String::from_utf8_lossy(&stdout).into_owned();
+    let err = String::from_utf8_lossy(&stderr).into_owned();
+    if status.success() {
+        Ok((out, err))
+    } else {
+        Err(format!("{status}:\n{out}{}", jvm::excerpt(&err)).into())
+    }
+}
