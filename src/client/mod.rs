@@ -128,7 +128,7 @@ impl Client {
         self.core().metadata.topic(name, deadline).await
     }
 
-    /// Keeps a topic's view fresh from now on, without waiting for it.
+    /// Keeps a topic's metadata fresh from now on, without waiting for it.
     pub(crate) fn track(&self, name: &str) {
         self.core().metadata.track(name, false);
     }

@@ -37,7 +37,7 @@ pub(crate) struct ConnectionSettings {
 }
 
 /// What is accepted from a server that has not shown yet that it speaks Kafka.
-const MAX_FIRST_FRAME: usize = 64 * 1024;
+pub(super) const MAX_FIRST_FRAME: usize = 64 * 1024;
 
 /// A connection that is ready for requests.
 ///

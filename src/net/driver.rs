@@ -77,10 +77,13 @@ impl Driver {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.link.take_outbound(|id, pieces| self.outgoing.push(id, pieces))?;
-        let written = self.write(cx);
-        // A broker may answer and then close; the answers count even if writing has failed.
+        // Reading first finds out that the broker has closed before more is sent in vain.
         self.read(cx)?;
-        written?;
+        if let Err(end) = self.write(cx) {
+            // It may have answered before it closed, and the answers count.
+            self.read(cx)?;
+            return Err(end);
+        }
         self.watch_clock(cx)
     }
 

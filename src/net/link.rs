@@ -263,8 +263,8 @@ impl Link {
         Ok(())
     }
 
-    /// Ends every request, oldest first. `untouched` are those of the driver's that the socket was
-    /// not offered.
+    /// Ends every request, oldest first. `untouched` are those that the driver has taken and the
+    /// socket has not.
     pub(super) fn finish(&self, end: &End, untouched: impl Iterator<Item = i32>, now: Instant) {
         let (unfinished, queued) = {
             let mut queue = self.queue.lock();

@@ -17,6 +17,11 @@ mod inflight;
 mod link;
 mod outgoing;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 pub(crate) use connection::{Call, Connection, ConnectionSettings, Sending};
 pub use connector::{
     Connect, ConnectFn, Connecting, ResolveError, TcpConnector, Transport, connect_fn,

@@ -59,17 +59,23 @@ impl Outgoing {
             offered += piece.len();
             count += 1;
         }
-        mark_begun(&mut self.requests, offered);
         let slices = slices.get(..count).unwrap_or_default();
-        let taken = ready!(Pin::new(io).poll_write_vectored(cx, slices))?;
-        if taken == 0 && offered > 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        match ready!(Pin::new(io).poll_write_vectored(cx, slices)) {
+            Ok(0) if offered > 0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Ok(taken) => {
+                mark_begun(&mut self.requests, taken);
+                self.advance(taken, written);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                // A layer such as TLS may have passed on some of it before it failed.
+                mark_begun(&mut self.requests, offered);
+                Poll::Ready(Err(error))
+            }
         }
-        self.advance(taken, written);
-        Poll::Ready(Ok(()))
     }
 
-    /// The requests that the socket was never offered a byte of, in order.
+    /// The requests of which the socket has certainly taken nothing, in order.
     pub(super) fn untouched(&self) -> impl Iterator<Item = i32> + '_ {
         self.requests.iter().filter(|request| !request.begun).map(|request| request.correlation_id)
     }
@@ -96,15 +102,13 @@ impl Outgoing {
     }
 }
 
-/// What is offered to a layer below may leave, even if the write says that it took nothing (TLS
-/// buffers).
-fn mark_begun(requests: &mut VecDeque<Unfinished>, mut offered: usize) {
+fn mark_begun(requests: &mut VecDeque<Unfinished>, mut bytes: usize) {
     for request in requests {
-        if offered == 0 {
+        if bytes == 0 {
             break;
         }
         request.begun = true;
-        offered = offered.saturating_sub(request.left);
+        bytes = bytes.saturating_sub(request.left);
     }
 }
 

@@ -180,6 +180,7 @@ impl Metadata {
         }
     }
 
+    /// Notes a use of a topic, and asks for a fetch if it is new or if `request` says so.
     pub(super) fn track(&self, name: &str, request: bool) {
         {
             let State { refresh, .. } = &mut *self.state.lock();
