@@ -7,6 +7,7 @@ pub mod broker;
 #[allow(dead_code, unused_imports)] // Until the producer and the reader use all of it.
 mod client;
 pub mod config;
+mod consumer;
 mod error;
 #[allow(dead_code, unused_imports)] // Until the producer and the reader use all of it.
 pub mod net;
@@ -19,9 +20,13 @@ mod time;
 mod types;
 
 pub use config::{Acks, ProducerConfig, ReaderConfig};
+pub use consumer::{
+    ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter, Reader, ReaderBuilder,
+    RecordHeaders, Records, RecordsIter, StartAt,
+};
 pub use error::{
     Cause, ClientError, CloseError, ConfigError, DeliveryError, DeliveryErrorKind,
-    DisconnectReason, ErrorCode, FatalError, Peer, Persistence, SendError, VersionSpan,
+    DisconnectReason, ErrorCode, FatalError, Peer, Persistence, ReadError, SendError, VersionSpan,
 };
 pub use producer::{Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata};
 pub use time::{Clock, SystemClock};

@@ -43,8 +43,21 @@ const PRODUCER: &str = "
     builder     -> memory accumulator sender driver mod           | types time error config net client record
 ";
 
+/// The same inside the consumer.
+///
+/// Worth seeing: the fetcher does not know how its requests are sent, and only hands out what a poll takes.
+const CONSUMER: &str = "
+    records      ->                                               | types record
+    subscription ->                                               | types time error
+    fetcher      -> records subscription                          | types time error protocol record client
+    lookup       -> subscription                                  | types time error protocol client
+    collector    -> records fetcher                               | time error
+    driver       -> subscription fetcher                          | types time error protocol client
+    builder      -> fetcher driver mod                            | time config net client
+";
+
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 11] = [
+const PURE: [&str; 13] = [
     "src/types.rs",
     "src/config",
     "src/record",
@@ -56,6 +69,8 @@ const PURE: [&str; 11] = [
     "src/producer/accumulator/queue.rs",
     "src/producer/sender",
     "src/producer/sequencer",
+    "src/consumer/fetcher",
+    "src/consumer/subscription.rs",
 ];
 
 /// Words that the files of [`PURE`] do not contain outside of tests.
@@ -210,7 +225,10 @@ struct Layers {
 
 impl Layers {
     fn new() -> Self {
-        let inside = BTreeMap::from([("producer", parse_table(PRODUCER))]);
+        let inside = BTreeMap::from([
+            ("producer", parse_table(PRODUCER)),
+            ("consumer", parse_table(CONSUMER)),
+        ]);
         Self { of_crate: parse_table(CRATE), inside }
     }
 

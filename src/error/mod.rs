@@ -4,6 +4,7 @@ mod client;
 mod code;
 mod config;
 mod produce;
+mod read;
 
 pub use client::{ClientError, DisconnectReason, Peer, VersionSpan};
 pub use code::ErrorCode;
@@ -12,3 +13,4 @@ pub(crate) use produce::History;
 pub use produce::{
     Cause, CloseError, DeliveryError, DeliveryErrorKind, FatalError, Persistence, SendError,
 };
+pub use read::ReadError;

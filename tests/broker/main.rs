@@ -5,4 +5,5 @@
 
 mod producer;
 mod producer_faults;
+mod reader;
 mod support;

@@ -1,0 +1,42 @@
+//! Takes out of the fetcher what a poll hands out. The bytes are checked and decoded here, in the
+//! task of the user and without the fetcher's lock.
+//!
+//! It never waits, so a poll that is dropped either has not been here or has its result.
+
+use parking_lot::Mutex;
+
+use super::fetcher::{Fetcher, Taken, take_batches};
+use super::records::Records;
+use crate::error::ReadError;
+use crate::time::Instant;
+
+/// How many bytes of records a poll stops at: enough for the cost of a poll not to matter, and
+/// little enough for what is decompressed to stay in the processor's caches. One batch may be more.
+const POLL_BYTES: usize = 1024 * 1024;
+
+/// What there is to hand out now; `None` if nothing is. There are no records in it if positions
+/// have moved over offsets that no user sees.
+pub(crate) fn collect(
+    fetcher: &Mutex<Fetcher>,
+    now: Instant,
+) -> Option<Result<Records, ReadError>> {
+    let mut records = Records::default();
+    let mut moved = false;
+    let mut budget = POLL_BYTES;
+    let checks = fetcher.lock().checks();
+    while budget > 0 {
+        let taken = fetcher.lock().take(records.is_empty(), now);
+        let mut handout = match taken {
+            None => break,
+            Some(Taken::Error(error)) => return Some(Err(error)),
+            Some(Taken::Batches(handout)) => handout,
+        };
+        let before = handout.position;
+        let (batches, problem) =
+            take_batches(&mut handout.source, &mut handout.position, &mut budget, checks);
+        moved |= handout.position > before;
+        records.add(&handout.name, batches, handout.position);
+        fetcher.lock().give_back(handout, problem);
+    }
+    moved.then_some(Ok(records))
+}

@@ -1,0 +1,174 @@
+//! The task that runs a reader: it carries events to the [`Fetcher`] and its actions to the
+//! [`Client`], and decides nothing itself. It ends when its reader is closed or dropped.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::fetcher::{Action, Fetcher};
+use super::subscription::Leadership;
+use crate::client::{Client, ClusterSnapshot};
+use crate::error::ClientError;
+use crate::protocol::messages::fetch::{FetchRequest, FetchResponse};
+use crate::protocol::messages::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
+use crate::time::{Duration, Instant};
+use crate::types::{BrokerId, TopicPartition};
+
+/// The newest version of Fetch that names topics instead of giving their ids.
+const LAST_FETCH_BY_NAME: i16 = 12;
+
+/// How long is waited for a topic before what is in the way is looked at, and it is asked for again.
+const TOPIC_WAIT: Duration = Duration::from_secs(1);
+
+/// What the reader and its task share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) fetcher: Mutex<Fetcher>,
+    /// The reader has changed something, or has taken something out.
+    pub(crate) changed: Notify,
+    /// There may be something to take out.
+    pub(crate) arrived: Notify,
+}
+
+enum Event {
+    Topic(String, Result<(), ClientError>),
+    Offsets(u64, Result<ListOffsetsResponse, ClientError>),
+    Fetched(u64, Result<FetchResponse, ClientError>),
+}
+
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    client: Client,
+    snapshot: Arc<ClusterSnapshot>,
+    pending: FuturesUnordered<BoxFuture<'static, Event>>,
+    /// How long a fetch may take: `request.timeout.ms`, after as long as the broker may wait.
+    fetch_timeout: Duration,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, client: Client, max_wait: Duration) -> Self {
+        let fetch_timeout = client.config().request_timeout().saturating_add(max_wait);
+        let snapshot = client.metadata();
+        Self { shared, client, snapshot, pending: FuturesUnordered::new(), fetch_timeout }
+    }
+
+    /// Runs until the other end of `closed` is dropped.
+    pub(crate) async fn run(mut self, mut closed: oneshot::Receiver<()>) {
+        loop {
+            // Subscribed before looking, so that no change between the two is missed.
+            let news = self.client.changed();
+            self.absorb();
+            let (actions, deadline) = {
+                let mut fetcher = self.shared.fetcher.lock();
+                (fetcher.poll(Instant::now()), fetcher.next_deadline())
+            };
+            for action in actions {
+                self.act(action);
+            }
+            self.shared.arrived.notify_one();
+            tokio::select! {
+                _ = &mut closed => return,
+                Some(event) = self.pending.next() => {
+                    self.handle(event);
+                    // Answers that came together are dealt with together.
+                    while let Some(Some(event)) = self.pending.next().now_or_never() {
+                        self.handle(event);
+                    }
+                }
+                () = self.shared.changed.notified() => {}
+                // Without metadata to come there is nothing more to do.
+                news = news => if news.is_err() { return },
+                () = sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// Takes up metadata that is newer than what the fetcher was told.
+    fn absorb(&mut self) {
+        let snapshot = self.client.metadata();
+        if !Arc::ptr_eq(&snapshot, &self.snapshot) {
+            let mut fetcher = self.shared.fetcher.lock();
+            fetcher.handle_metadata(|name| leadership(&snapshot, name), Instant::now());
+            drop(fetcher);
+            self.snapshot = snapshot;
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut fetcher = self.shared.fetcher.lock();
+        let now = Instant::now();
+        match event {
+            Event::Topic(topic, result) => fetcher.handle_topic(&topic, result, now),
+            Event::Offsets(token, result) => fetcher.handle_offsets(token, result, now),
+            Event::Fetched(token, result) => fetcher.handle_fetched(token, result, now),
+        }
+    }
+
+    fn act(&self, action: Action) {
+        let client = self.client.clone();
+        match action {
+            Action::RefreshMetadata => client.request_refresh(),
+            Action::LeaderHint(hint) => {
+                if !client.update_leader(&hint) {
+                    client.request_refresh();
+                }
+            }
+            Action::Track(topic) => self.pending.push(Box::pin(async move {
+                let result = client.topic(&topic, Instant::now() + TOPIC_WAIT).await;
+                Event::Topic(topic, result.map(|_view| ()))
+            })),
+            Action::ListOffsets { token, node, request } => {
+                self.pending.push(Box::pin(async move {
+                    Event::Offsets(token, client.call::<ListOffsetsRequest>(node, &request).await)
+                }));
+            }
+            Action::Fetch { token, node, request, by_topic_id } => {
+                for topic in &request.topics {
+                    if let Some(view) = self.snapshot.topic(&topic.topic) {
+                        view.touch();
+                    }
+                }
+                let highest = if by_topic_id { i16::MAX } else { LAST_FETCH_BY_NAME };
+                let timeout = self.fetch_timeout;
+                self.pending.push(Box::pin(async move {
+                    Event::Fetched(token, fetch(&client, node, &request, highest, timeout).await)
+                }));
+            }
+        }
+    }
+}
+
+async fn fetch(
+    client: &Client,
+    node: BrokerId,
+    request: &FetchRequest,
+    highest: i16,
+    timeout: Duration,
+) -> Result<FetchResponse, ClientError> {
+    let connection = client.connect(node).await?;
+    let version = connection.version_up_to::<FetchRequest>(highest)?;
+    connection.call_at(request, version, timeout).await
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What metadata knows of a partition; `None` if it does not have the topic.
+pub(crate) fn leadership(snapshot: &ClusterSnapshot, name: &TopicPartition) -> Option<Leadership> {
+    let topic = snapshot.topic(&name.topic)?;
+    let at = usize::try_from(name.partition).ok();
+    let partition = at.and_then(|at| topic.partitions.get(at));
+    Some(Leadership {
+        leader: partition.and_then(|partition| partition.leader),
+        epoch: partition.map_or(-1, |partition| partition.leader_epoch),
+        topic_id: topic.id,
+    })
+}

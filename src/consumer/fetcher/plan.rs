@@ -1,0 +1,233 @@
+//! What to ask of which broker now. It decides whom, what and how much; what comes back is the
+//! business of `answer`.
+
+use std::collections::BTreeMap;
+
+use super::sent::{Asked, Sent};
+use super::{Action, Fetcher};
+use crate::consumer::subscription::{Partition, Place};
+use crate::error::ClientError;
+use crate::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use crate::protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use crate::time::{Duration, Instant};
+use crate::types::BrokerId;
+
+/// How long a fetch may wait at the broker while another partition of the same broker is held back
+/// by what it has buffered. The broker answers one request at a time, so until then that partition
+/// could not be fetched, although the user may have taken all of it long ago.
+const HELD_BACK_WAIT: Duration = Duration::from_millis(20);
+
+/// What one broker can be asked for.
+#[derive(Debug, Default)]
+struct Candidates {
+    slots: Vec<usize>,
+    /// Whether a partition is left out for what it has buffered.
+    held_back: bool,
+    buffered: usize,
+}
+
+impl Fetcher {
+    /// What is to be done now.
+    pub(crate) fn poll(&mut self, now: Instant) -> Vec<Action> {
+        self.deadline = None;
+        self.overdue = None;
+        self.look_for_leaders(now);
+        self.plan_lookups(now);
+        self.plan_fetches(now);
+        self.plan_wake_ups(now);
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When to poll again, if nothing happens before. As of the last poll.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn look_for_leaders(&mut self, now: Instant) {
+        let mut refresh = false;
+        for slot in 0..self.partitions.len() {
+            let partition = &mut self.partitions[slot];
+            if partition.halted || !partition.is_due(now) {
+                continue;
+            }
+            match partition.leadership {
+                None => {
+                    let topic = &partition.name.topic;
+                    if !self.tracking.contains(topic) {
+                        self.tracking.insert(topic.clone());
+                        self.actions.push(Action::Track(topic.clone()));
+                    }
+                    partition.wait_for_topic(now);
+                }
+                Some(leadership) if leadership.leader.is_none() => {
+                    refresh = true;
+                    let name = (*partition.name).clone();
+                    self.fail(slot, ClientError::NoLeader { partition: name }, now);
+                }
+                Some(_) => {}
+            }
+        }
+        if refresh {
+            self.actions.push(Action::RefreshMetadata);
+        }
+    }
+
+    fn plan_lookups(&mut self, now: Instant) {
+        let mut by_node: BTreeMap<BrokerId, Vec<usize>> = BTreeMap::new();
+        for (slot, partition) in self.partitions.iter().enumerate() {
+            if let Some(node) = partition.leader()
+                && matches!(partition.place, Place::Unknown(_))
+                && partition.is_free(now)
+                && !self.nodes.get(&node).is_some_and(|node| node.listing)
+            {
+                by_node.entry(node).or_default().push(slot);
+            }
+        }
+        for (node, slots) in by_node {
+            let token = self.next_token();
+            let mut sent = Sent::new(node);
+            let mut topics: Vec<ListOffsetsTopic> = Vec::new();
+            for slot in slots {
+                let partition = &mut self.partitions[slot];
+                let Place::Unknown(bound) = partition.place else { continue };
+                let asked = ask(partition, slot, 0, &mut sent);
+                let wanted = ListOffsetsPartition {
+                    partition_index: asked.partition,
+                    current_leader_epoch: asked.epoch,
+                    timestamp: bound.timestamp(),
+                };
+                let topic = &partition.name.topic;
+                match topics.iter_mut().find(|known| known.name == *topic) {
+                    Some(known) => known.partitions.push(wanted),
+                    None => topics
+                        .push(ListOffsetsTopic { name: topic.clone(), partitions: vec![wanted] }),
+                }
+            }
+            self.sent.insert(token, sent);
+            self.nodes.entry(node).or_default().listing = true;
+            let request =
+                ListOffsetsRequest { replica_id: -1, topics, ..ListOffsetsRequest::default() };
+            self.actions.push(Action::ListOffsets { token, node, request });
+        }
+    }
+
+    fn plan_fetches(&mut self, now: Instant) {
+        let mut by_node: BTreeMap<BrokerId, Candidates> = BTreeMap::new();
+        for &slot in &self.order {
+            let partition = &self.partitions[slot];
+            let Some(node) = partition.leader() else { continue };
+            if self.nodes.get(&node).is_some_and(|node| node.fetching) {
+                continue;
+            }
+            let candidates = by_node.entry(node).or_default();
+            candidates.buffered += partition.buffered;
+            if !matches!(partition.place, Place::At { .. }) || !partition.is_free(now) {
+                continue;
+            }
+            if partition.buffered > 0 && partition.buffered >= self.config.partition_max_bytes {
+                candidates.held_back = true;
+            } else {
+                candidates.slots.push(slot);
+            }
+        }
+        for (node, candidates) in by_node {
+            // With less than half of the room left, many small answers would come of it.
+            let full = candidates.buffered > self.config.max_bytes / 2;
+            if !full && !candidates.slots.is_empty() {
+                self.fetch(node, candidates);
+            }
+        }
+    }
+
+    fn fetch(&mut self, node: BrokerId, candidates: Candidates) {
+        let Candidates { slots, held_back, buffered } = candidates;
+        let token = self.next_token();
+        let mut sent = Sent::new(node);
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        for slot in slots {
+            let partition = &mut self.partitions[slot];
+            let Place::At { fetch, .. } = partition.place else { continue };
+            let asked = ask(partition, slot, fetch, &mut sent);
+            let wanted = FetchPartition {
+                partition: asked.partition,
+                current_leader_epoch: asked.epoch,
+                fetch_offset: fetch,
+                partition_max_bytes: to_i32(self.config.partition_max_bytes),
+                ..FetchPartition::default()
+            };
+            let topic = &partition.name.topic;
+            // The order says who goes first, so that a topic may come up more than once.
+            match topics.last_mut().filter(|last| last.topic == *topic) {
+                Some(last) => last.partitions.push(wanted),
+                None => topics.push(FetchTopic {
+                    topic: topic.clone(),
+                    topic_id: asked.topic_id,
+                    partitions: vec![wanted],
+                }),
+            }
+        }
+        self.sent.insert(token, sent);
+        self.nodes.entry(node).or_default().fetching = true;
+        let config = &self.config;
+        let wait = if held_back { config.max_wait.min(HELD_BACK_WAIT) } else { config.max_wait };
+        let by_topic_id = topics.iter().all(|topic| !topic.topic_id.is_zero());
+        let request = FetchRequest {
+            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: to_i32(config.min_bytes),
+            max_bytes: to_i32(config.max_bytes.saturating_sub(buffered)),
+            topics,
+            ..FetchRequest::default()
+        };
+        self.actions.push(Action::Fetch { token, node, request, by_topic_id });
+    }
+
+    /// Notes when the next back-off ends, and when a trouble will have lasted too long.
+    fn plan_wake_ups(&mut self, now: Instant) {
+        for partition in &self.partitions {
+            let Some(trouble) = &partition.trouble else { continue };
+            let overdue = partition.overdue(self.config.patience).filter(|_| !partition.halted);
+            self.overdue = earlier(self.overdue, overdue);
+            // What is overdue waits for the user, and is no reason to wake up.
+            self.deadline = earlier(self.deadline, overdue.filter(|at| *at > now));
+            let waits = !partition.halted && trouble.retry_at > now;
+            self.deadline = earlier(self.deadline, waits.then_some(trouble.retry_at));
+        }
+    }
+
+    fn next_token(&mut self) -> u64 {
+        self.last_token += 1;
+        self.last_token
+    }
+}
+
+/// What a request says of a partition, whatever it asks.
+struct Named {
+    partition: i32,
+    epoch: i32,
+    topic_id: crate::types::TopicId,
+}
+
+/// Notes that a partition is being asked for.
+fn ask(partition: &mut Partition, slot: usize, offset: i64, sent: &mut Sent) -> Named {
+    partition.in_flight = true;
+    let (epoch, topic_id) = partition
+        .leadership
+        .map_or_else(Default::default, |leadership| (leadership.epoch, leadership.topic_id));
+    let asked = Asked { slot, version: partition.version, offset };
+    sent.add(&partition.name.topic, topic_id, partition.name.partition, asked);
+    Named { partition: partition.name.partition, epoch, topic_id }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The configuration allows no more.
+fn to_i32(bytes: usize) -> i32 {
+    i32::try_from(bytes).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,266 @@
+//! Reading: a background task fetches ahead of the user, and a poll hands out what has come.
+//!
+//! ```text
+//!   broker ─► connection ─► driver ─► fetcher (queue) ─► collector (check, cut) ─► Records ─► user
+//!                             ▲          │
+//!                             └─ actions ┘
+//! ```
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | `subscription` | nothing: where an assigned partition is, and what is in its way |
+//! | `fetcher` | what to ask of whom, what an answer means, what may be buffered |
+//! | `driver` | nothing: the task between the fetcher and the client |
+//! | `collector` | how much a poll hands out |
+//! | `lookup` | nothing: asks where a log begins and ends |
+//! | `records` | how a record looks to the user |
+
+mod builder;
+mod collector;
+mod driver;
+mod fetcher;
+mod lookup;
+mod records;
+mod subscription;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::Client;
+use crate::config::ReaderConfig;
+use crate::error::ReadError;
+use crate::time::{Duration, Instant};
+use crate::types::TopicPartition;
+use driver::Shared;
+use lookup::lookup;
+use subscription::Bound;
+
+pub use builder::ReaderBuilder;
+pub use records::{
+    ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter, RecordHeaders, Records,
+    RecordsIter,
+};
+pub use subscription::StartAt;
+
+/// Reads the partitions that it is told to, from where it is told to.
+///
+/// It has no group and commits nothing: where to go on after a restart is for the application to
+/// keep, for which [`Reader::position`] and [`PartitionRecords::next_offset`] serve. It reads
+/// everything that is in the log, transactions that were aborted or are still open included
+/// (`isolation.level=read_uncommitted`).
+///
+/// ```
+/// use std::time::Duration;
+/// use milena::broker::Cluster;
+/// use milena::{Producer, ProducerConfig, ProducerRecord};
+/// use milena::{Reader, ReaderConfig, StartAt, TopicPartition};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cluster = Cluster::builder().start().await?;
+/// cluster.create_topic("orders")?;
+/// let config = ProducerConfig::builder().bootstrap_servers(cluster.bootstrap_servers()).build()?;
+/// let producer = Producer::new(config);
+/// producer.send(&ProducerRecord::new("orders", "paid")).await?.await?;
+///
+/// let config = ReaderConfig::builder().bootstrap_servers(cluster.bootstrap_servers()).build()?;
+/// let mut reader = Reader::new(config);
+/// reader.assign([(TopicPartition::new("orders", 0), StartAt::Earliest)])?;
+/// let records = reader.poll(Duration::from_secs(10)).await?;
+/// for record in &records {
+///     println!("{}-{} at {}: {:?}", record.topic, record.partition, record.offset, record.value);
+/// }
+/// # assert_eq!(records.iter().next().and_then(|record| record.value), Some(&b"paid"[..]));
+/// reader.close(Duration::from_secs(5)).await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A task of the reader fetches ahead, up to about `fetch.max.bytes` for each broker. Dropping the
+/// reader ends the task and its connections.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    client: Client,
+    /// Dropped with the reader, which ends the task.
+    open: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Reader {
+    /// Starts a reader on the current tokio runtime. It does not wait for a connection.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(config: ReaderConfig) -> Self {
+        Self::builder(config).build()
+    }
+
+    /// A builder, to replace parts such as the connector.
+    pub fn builder(config: ReaderConfig) -> ReaderBuilder {
+        ReaderBuilder::new(config)
+    }
+
+    /// Reads these partitions from now on, from these starts, and no others. What was fetched and
+    /// not handed out is dropped.
+    ///
+    /// The topics need not exist yet.
+    ///
+    /// # Errors
+    /// [`ReadError::InvalidOffset`] if an offset is negative; then nothing has changed.
+    pub fn assign(
+        &mut self,
+        partitions: impl IntoIterator<Item = (TopicPartition, StartAt)>,
+    ) -> Result<(), ReadError> {
+        let partitions: Vec<_> = partitions.into_iter().collect();
+        for (partition, start) in &partitions {
+            check_start(partition, *start)?;
+        }
+        let snapshot = self.client.metadata();
+        let mut fetcher = self.shared.fetcher.lock();
+        fetcher.assign(partitions, |name| driver::leadership(&snapshot, name));
+        drop(fetcher);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// The assigned partitions, in the order in which they were given.
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        self.shared.fetcher.lock().assignment().cloned().collect()
+    }
+
+    /// Waits for records, at most for `timeout`, and hands out what has been fetched: about 1 MiB,
+    /// or one batch if that is larger. Without records in time it returns none; it may do so
+    /// earlier if a position has moved over offsets that have no records for users, such as the
+    /// markers of transactions.
+    ///
+    /// The position of a partition is past all records that a poll has handed out.
+    ///
+    /// # Errors
+    /// [`ReadError::NothingAssigned`]; otherwise what is wrong with one partition. Records that
+    /// were fetched before it come first. The reader goes on: the next polls read other partitions,
+    /// and try this one again.
+    ///
+    /// # Cancel safety
+    /// A poll that is dropped has handed out nothing, and the next one loses nothing.
+    pub async fn poll(&mut self, timeout: Duration) -> Result<Records, ReadError> {
+        if self.shared.fetcher.lock().assignment().next().is_none() {
+            return Err(ReadError::NothingAssigned);
+        }
+        let wait = async {
+            loop {
+                let collected = collector::collect(&self.shared.fetcher, Instant::now());
+                if let Some(collected) = collected {
+                    // There is room for more.
+                    self.shared.changed.notify_one();
+                    return collected;
+                }
+                // Something that arrived since has left a permit.
+                self.shared.arrived.notified().await;
+            }
+        };
+        tokio::time::timeout(timeout, wait).await.unwrap_or_else(|_| Ok(Records::default()))
+    }
+
+    /// The offset of the next record that a poll hands out, as far as is known now; `None` if the
+    /// partition is not assigned, or starts at an end of the log that the broker has not told yet.
+    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.shared.fetcher.lock().position(partition)
+    }
+
+    /// Goes on reading an assigned partition from elsewhere. What was fetched of it and not handed
+    /// out is dropped, and so are answers that are still on their way.
+    ///
+    /// # Errors
+    /// [`ReadError::NotAssigned`]; [`ReadError::InvalidOffset`] if the offset is negative.
+    pub fn seek(&mut self, partition: &TopicPartition, start: StartAt) -> Result<(), ReadError> {
+        check_start(partition, start)?;
+        if !self.shared.fetcher.lock().seek(partition, start) {
+            return Err(ReadError::NotAssigned { partition: partition.clone() });
+        }
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// The first offset of each partition's log, asked of the leaders, within `timeout`. The
+    /// partitions need not be assigned.
+    ///
+    /// # Errors
+    /// [`ReadError::Lookup`] for the first partition whose offset could not be had.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn beginning_offsets(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        timeout: Duration,
+    ) -> Result<BTreeMap<TopicPartition, i64>, ReadError> {
+        self.lookup(partitions, Bound::Earliest, timeout).await
+    }
+
+    /// The offset after the last record of each partition that can be read (the high watermark),
+    /// asked of the leaders, within `timeout`. The partitions need not be assigned.
+    ///
+    /// # Errors
+    /// [`ReadError::Lookup`] for the first partition whose offset could not be had.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn end_offsets(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        timeout: Duration,
+    ) -> Result<BTreeMap<TopicPartition, i64>, ReadError> {
+        self.lookup(partitions, Bound::Latest, timeout).await
+    }
+
+    async fn lookup(
+        &self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        bound: Bound,
+        timeout: Duration,
+    ) -> Result<BTreeMap<TopicPartition, i64>, ReadError> {
+        let now = Instant::now();
+        let deadline = now.checked_add(timeout).unwrap_or(now + FAR);
+        let each = partitions.into_iter().map(|partition| async move {
+            match lookup(&self.client, &partition, bound, deadline).await {
+                Ok(offset) => Ok((partition, offset)),
+                Err(cause) => Err(ReadError::Lookup { partition, cause }),
+            }
+        });
+        Ok(try_join_all(each).await?.into_iter().collect())
+    }
+
+    /// Ends the reader's task and connections, and waits for that at most for `timeout`; whether it
+    /// was done by then. Dropping the reader does the same without waiting.
+    ///
+    /// # Cancel safety
+    /// A close that is dropped goes on in the background.
+    pub async fn close(self, timeout: Duration) -> bool {
+        let Self { shared: _, client, open, task } = self;
+        drop(open);
+        let end = async {
+            // An error says that the task has ended as well.
+            let _ = task.await;
+            let now = Instant::now();
+            client.close(now.checked_add(timeout).unwrap_or(now + FAR)).await
+        };
+        tokio::time::timeout(timeout, end).await.unwrap_or(false)
+    }
+}
+
+/// Stands for a time-out that is longer than time can be counted.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+fn check_start(partition: &TopicPartition, start: StartAt) -> Result<(), ReadError> {
+    match start {
+        StartAt::Offset(offset) if offset < 0 => {
+            Err(ReadError::InvalidOffset { partition: partition.clone(), offset })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,202 @@
+//! An assigned partition as its reader sees it: where it is, who leads it, what is in the way.
+//!
+//! It decides nothing about requests, and does not see records.
+
+use std::sync::Arc;
+
+use crate::error::ClientError;
+use crate::time::{Backoff, Duration, Instant};
+use crate::types::{BrokerId, TopicId, TopicPartition};
+
+/// Where reading of a partition starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StartAt {
+    /// The first record that the log holds.
+    Earliest,
+    /// After the last record there is when the broker is asked, which is after this was said and
+    /// before a poll gives records.
+    Latest,
+    /// The record with this offset, or the first after it where there is none (compaction). Not
+    /// negative.
+    Offset(i64),
+}
+
+/// One end of a log, whose offset the leader knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bound {
+    Earliest,
+    Latest,
+}
+
+impl Bound {
+    /// What ListOffsets calls it.
+    pub(crate) fn timestamp(self) -> i64 {
+        match self {
+            Self::Earliest => -2,
+            Self::Latest => -1,
+        }
+    }
+}
+
+/// How far a partition has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Not yet: the leader has to say where that end of the log is.
+    Unknown(Bound),
+    At {
+        /// The next offset to be handed out.
+        position: i64,
+        /// The next offset to be fetched: ahead of the position by what is buffered.
+        fetch: i64,
+    },
+}
+
+impl Place {
+    pub(crate) fn at(offset: i64) -> Self {
+        Self::At { position: offset, fetch: offset }
+    }
+
+    pub(crate) fn position(self) -> Option<i64> {
+        match self {
+            Self::Unknown(_) => None,
+            Self::At { position, .. } => Some(position),
+        }
+    }
+}
+
+impl From<StartAt> for Place {
+    fn from(start: StartAt) -> Self {
+        match start {
+            StartAt::Earliest => Self::Unknown(Bound::Earliest),
+            StartAt::Latest => Self::Unknown(Bound::Latest),
+            StartAt::Offset(offset) => Self::at(offset),
+        }
+    }
+}
+
+/// Who leads a partition, according to metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leadership {
+    /// `None` while nobody does.
+    pub(crate) leader: Option<BrokerId>,
+    /// -1 if it is not known.
+    pub(crate) epoch: i32,
+    /// [`TopicId::ZERO`] if the cluster has no ids.
+    pub(crate) topic_id: TopicId,
+}
+
+/// Why a partition is not read at the moment.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    /// Since when; the user is told when it has lasted too long.
+    pub(crate) since: Instant,
+    /// Not before then is anything tried again.
+    pub(crate) retry_at: Instant,
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// What went wrong last; `None` while the topic is only waited for.
+    pub(crate) cause: Option<ClientError>,
+}
+
+/// An assigned partition.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) name: Arc<TopicPartition>,
+    /// A number that no other position ever has: an answer to a question that was asked for another
+    /// is dropped.
+    pub(crate) version: u64,
+    pub(crate) place: Place,
+    /// `None` while the topic is not in metadata.
+    pub(crate) leadership: Option<Leadership>,
+    /// Whether a request of this version is under way.
+    pub(crate) in_flight: bool,
+    /// Bytes that were fetched and not handed out.
+    pub(crate) buffered: usize,
+    /// Whether what is buffered ends in an error, behind which nothing is fetched.
+    pub(crate) halted: bool,
+    pub(crate) trouble: Option<Trouble>,
+}
+
+impl Partition {
+    pub(crate) fn new(name: TopicPartition, version: u64, start: StartAt) -> Self {
+        Self {
+            name: Arc::new(name),
+            version,
+            place: start.into(),
+            leadership: None,
+            in_flight: false,
+            buffered: 0,
+            halted: false,
+            trouble: None,
+        }
+    }
+
+    /// Starts over from elsewhere; what is under way or buffered belongs to the old version.
+    pub(crate) fn restart(&mut self, version: u64, place: Place) {
+        self.version = version;
+        self.place = place;
+        self.in_flight = false;
+        self.buffered = 0;
+        self.halted = false;
+    }
+
+    pub(crate) fn leader(&self) -> Option<BrokerId> {
+        self.leadership?.leader
+    }
+
+    /// Takes up who leads it now. A new leader is worth trying at once.
+    pub(crate) fn set_leadership(&mut self, leadership: Option<Leadership>, now: Instant) {
+        if self.leadership == leadership {
+            return;
+        }
+        self.leadership = leadership;
+        if let Some(trouble) = &mut self.trouble {
+            trouble.retry_at = now;
+        }
+    }
+
+    /// Whether it may be asked for now.
+    pub(crate) fn is_free(&self, now: Instant) -> bool {
+        !self.in_flight && !self.halted && self.is_due(now)
+    }
+
+    /// Whether it may be tried now, as far as earlier failures go.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.trouble.as_ref().is_none_or(|trouble| trouble.retry_at <= now)
+    }
+
+    /// Notes a failure; the next try waits, with `chance` in `0.0..1.0`.
+    pub(crate) fn failed(
+        &mut self,
+        cause: ClientError,
+        backoff: Backoff,
+        now: Instant,
+        chance: f64,
+    ) {
+        self.pause(backoff, now, chance);
+        if let Some(trouble) = &mut self.trouble {
+            trouble.cause = Some(cause);
+        }
+    }
+
+    /// Has the next try wait, after a failure that the user has been told.
+    pub(crate) fn pause(&mut self, backoff: Backoff, now: Instant, chance: f64) {
+        self.wait_for_topic(now);
+        if let Some(trouble) = &mut self.trouble {
+            trouble.retry_at = now + backoff.wait(trouble.failures, chance);
+            trouble.failures = trouble.failures.saturating_add(1);
+        }
+    }
+
+    /// Notes since when it cannot be read, without a failure.
+    pub(crate) fn wait_for_topic(&mut self, now: Instant) {
+        self.trouble.get_or_insert(Trouble { since: now, retry_at: now, failures: 0, cause: None });
+    }
+
+    /// When its trouble will have lasted for `patience`.
+    pub(crate) fn overdue(&self, patience: Duration) -> Option<Instant> {
+        let trouble = self.trouble.as_ref()?;
+        let untold = trouble.cause.is_some() || self.leadership.is_none();
+        trouble.since.checked_add(patience).filter(|_| untold)
+    }
+}

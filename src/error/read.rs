@@ -1,0 +1,167 @@
+//! What can go wrong while reading: which partition, at which offset, and what the reader may do.
+//!
+//! No position moves with an error: what was not handed out is asked for again.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ClientError, ErrorCode};
+use crate::types::TopicPartition;
+
+/// Why records could not be read.
+///
+/// Other partitions are not affected, and neither is the position of this one: after an error of
+/// [`poll`](crate::Reader::poll) the next polls try again. To go on past what cannot be read,
+/// [`seek`](crate::Reader::seek).
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// There is nothing to read from. Assign partitions first.
+    #[error("no partition is assigned: call assign first")]
+    NothingAssigned,
+    /// A partition was named that is not among those assigned.
+    #[error("{partition} is not assigned to this reader: assign it first")]
+    NotAssigned {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// A position was given that no record can have.
+    #[error("{offset} is no offset to read {partition} from: offsets start at 0")]
+    InvalidOffset {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset as it was given.
+        offset: i64,
+    },
+    /// The log does not hold the offset: retention, compaction or a truncation removed it, or it
+    /// lies beyond the end. The reader never resets a position by itself: seek to an offset, to the
+    /// beginning or to the end.
+    #[error(
+        "{partition} does not hold offset {offset}{}: its records were deleted, or were never \
+         written; seek to an offset that it holds, to the beginning or to the end",
+        range(*log_start, *high_watermark)
+    )]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset that was asked for.
+        offset: i64,
+        /// The first offset that the log holds, if the broker said.
+        log_start: Option<i64>,
+        /// The offset after the last one that can be read, if the broker said.
+        high_watermark: Option<i64>,
+    },
+    /// The broker sent bytes that are no valid record batch: corrupt, in a format from before Kafka
+    /// 0.11, compressed with a codec that is not built in, or larger than allowed when
+    /// decompressed. The next polls fetch it again; to leave it out, seek past it.
+    #[error(
+        "cannot read the batch of {partition} at offset {first}{}: {cause}{}",
+        last.map_or_else(String::new, |last| format!(" to {last}")),
+        last.map_or_else(
+            || "; to leave it out, seek past it".to_owned(),
+            |last| format!("; to leave it out, seek to {}", last.saturating_add(1))
+        )
+    )]
+    InvalidBatch {
+        /// The partition.
+        partition: TopicPartition,
+        /// The batch's first offset; the position, if that cannot be read.
+        first: i64,
+        /// The batch's last offset, if it can be read. It is only as good as the batch's header.
+        last: Option<i64>,
+        /// What is wrong with it.
+        #[source]
+        cause: Arc<dyn Error + Send + Sync>,
+    },
+    /// The partition cannot be read, and trying again is not likely to help: authorization, a topic
+    /// that may not be read, a broker without a usable version, corruption in the broker's log.
+    #[error(
+        "{partition} cannot be read{}: {cause}",
+        offset.map_or_else(String::new, |offset| format!(" at offset {offset}"))
+    )]
+    Refused {
+        /// The partition.
+        partition: TopicPartition,
+        /// The position, if there is one yet.
+        offset: Option<i64>,
+        /// What the broker answered, or what stands in the way.
+        #[source]
+        cause: ClientError,
+    },
+    /// The partition could not be read for `request.timeout.ms`: no broker can be reached, it has
+    /// no leader, or the topic does not exist. The reader keeps trying, and tells again after
+    /// another such time.
+    #[error(
+        "{partition} could not be read for {waited:?}{}; still trying: {cause}",
+        offset.map_or_else(String::new, |offset| format!(" (position {offset})"))
+    )]
+    Unavailable {
+        /// The partition.
+        partition: TopicPartition,
+        /// The position, if there is one yet.
+        offset: Option<i64>,
+        /// How long.
+        waited: Duration,
+        /// What went wrong last.
+        #[source]
+        cause: ClientError,
+    },
+    /// The offsets of a partition could not be looked up.
+    #[error("cannot look up the offsets of {partition}: {cause}")]
+    Lookup {
+        /// The partition.
+        partition: TopicPartition,
+        /// What went wrong last.
+        #[source]
+        cause: ClientError,
+    },
+}
+
+impl ReadError {
+    /// The partition that it is about.
+    pub fn partition(&self) -> Option<&TopicPartition> {
+        match self {
+            Self::NothingAssigned => None,
+            Self::NotAssigned { partition }
+            | Self::InvalidOffset { partition, .. }
+            | Self::OffsetOutOfRange { partition, .. }
+            | Self::InvalidBatch { partition, .. }
+            | Self::Refused { partition, .. }
+            | Self::Unavailable { partition, .. }
+            | Self::Lookup { partition, .. } => Some(partition),
+        }
+    }
+
+    /// The broker's error code, if that is what it comes from.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::OffsetOutOfRange { .. } => Some(ErrorCode::OFFSET_OUT_OF_RANGE),
+            Self::Refused { cause, .. }
+            | Self::Unavailable { cause, .. }
+            | Self::Lookup { cause, .. } => match cause {
+                ClientError::Broker { code, .. } => Some(*code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether doing the same again may help, without anything being changed by the caller.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Lookup { cause, .. } | Self::Refused { cause, .. } => cause.is_retriable(),
+            _ => false,
+        }
+    }
+}
+
+fn range(log_start: Option<i64>, high_watermark: Option<i64>) -> String {
+    match (log_start, high_watermark) {
+        (Some(start), Some(end)) => format!(" (it holds {start} up to, but not with, {end})"),
+        (Some(start), None) => format!(" (it begins at {start})"),
+        (None, Some(end)) => format!(" (it ends before {end})"),
+        (None, None) => String::new(),
+    }
+}
