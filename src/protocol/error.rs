@@ -14,13 +14,13 @@ pub struct DecodeError {
 
 impl DecodeError {
     /// A problem whose place a caller fills in with [`DecodeError::at`].
-    pub(crate) fn new(problem: DecodeProblem) -> Self {
-        Self { place: "", problem }
+    pub(crate) fn new(problem: DecodeProblem) -> Box<Self> {
+        Box::new(Self { place: "", problem })
     }
 
     /// Names the place, unless something further in has named its own.
     #[must_use]
-    pub(crate) fn at(mut self, place: &'static str) -> Self {
+    pub(crate) fn at(mut self: Box<Self>, place: &'static str) -> Box<Self> {
         if self.place.is_empty() {
             self.place = place;
         }
@@ -63,13 +63,13 @@ pub struct EncodeError {
 }
 
 impl EncodeError {
-    pub(crate) fn new(version: i16, problem: EncodeProblem) -> Self {
-        Self { place: "", version, problem }
+    pub(crate) fn new(version: i16, problem: EncodeProblem) -> Box<Self> {
+        Box::new(Self { place: "", version, problem })
     }
 
     /// Names the place, unless something further in has named its own.
     #[must_use]
-    pub(crate) fn at(mut self, place: &'static str) -> Self {
+    pub(crate) fn at(mut self: Box<Self>, place: &'static str) -> Box<Self> {
         if self.place.is_empty() {
             self.place = place;
         }
@@ -90,3 +90,9 @@ pub enum EncodeProblem {
     #[error("only the versions {supported} are known here")]
     Version { supported: VersionRange },
 }
+
+/// What inner writers return. The error is boxed since every row of every table hands it on.
+pub type Encoded = Result<(), Box<EncodeError>>;
+
+/// What inner readers return; see [`Encoded`].
+pub type Decoded<T> = Result<T, Box<DecodeError>>;

@@ -48,7 +48,7 @@ pub fn encode_request<R: Request>(
     w.i32(correlation_id);
     LengthWidth::Two
         .write(client_id.map(str::len), &mut w, CLIENT_ID)
-        .map_err(|error| error.at("RequestHeader.client_id"))?;
+        .map_err(|error| *error.at("RequestHeader.client_id"))?;
     w.slice(client_id.unwrap_or_default().as_bytes());
     if version >= R::FLEXIBLE_FROM {
         w.varint(0);
@@ -78,7 +78,7 @@ fn close<M: Message>(mut w: Writer, version: i16) -> Result<Vec<Bytes>, EncodeEr
     let length = w.len() - 4;
     let Ok(prefix) = i32::try_from(length) else {
         let problem = EncodeProblem::TooLong { length, max: i32::MAX as usize };
-        return Err(EncodeError::new(version, problem).at(M::NAME));
+        return Err(*EncodeError::new(version, problem).at(M::NAME));
     };
     w.patch_i32(0, prefix);
     Ok(w.into_segments().1)
@@ -95,17 +95,17 @@ pub fn decode_request_header(r: &mut Reader) -> Result<RequestHeader, DecodeErro
         let correlation_id = r.i32()?;
         let client_id = Option::read(r, CLIENT_ID)?;
         if find(api_key).is_some_and(|api| api_version >= api.flexible_from) {
-            r.tagged(|_, _| Ok(false))?;
+            r.tagged(&mut |_, _| Ok(false))?;
         }
         Ok(RequestHeader { api_key, api_version, correlation_id, client_id })
     };
-    read().map_err(|error: DecodeError| error.at("RequestHeader"))
+    read().map_err(|error: Box<DecodeError>| *error.at("RequestHeader"))
 }
 
 /// The correlation id of a response, which says what request it answers and so how to read the
 /// rest.
 pub fn correlation_id(frame: &Bytes) -> Result<i32, DecodeError> {
-    Reader::new(frame.clone()).i32().map_err(|error| error.at("ResponseHeader.correlation_id"))
+    Reader::new(frame.clone()).i32().map_err(|error| *error.at("ResponseHeader.correlation_id"))
 }
 
 /// Reads the response to a request of type `R` that was sent in `version`; `frame` begins after the
@@ -122,11 +122,11 @@ pub fn decode_response<R: Request>(
     let mut header = || {
         let correlation_id = r.i32()?;
         if has_flexible_response_header::<R::Response>(version) {
-            r.tagged(|_, _| Ok(false))?;
+            r.tagged(&mut |_, _| Ok(false))?;
         }
         Ok(correlation_id)
     };
-    let correlation_id = header().map_err(|error: DecodeError| error.at("ResponseHeader"))?;
+    let correlation_id = header().map_err(|error: Box<DecodeError>| *error.at("ResponseHeader"))?;
     let version =
         if R::API == ApiKey::API_VERSIONS && is_version_refused(&r) { 0 } else { version };
     Ok((correlation_id, R::Response::decode(&mut r, version)?))

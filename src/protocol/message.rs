@@ -1,20 +1,21 @@
 //! The macro that turns a message's table into its struct, its defaults and its codecs, and the
 //! traits that every message has.
 //!
-//! A table states what Kafka's message JSON states, in its order and words, so that one can be held
-//! against the other:
+//! A table states what Kafka's message JSON states, in its order and its notation of versions, so
+//! that one can be held against the other. Only tagged fields stand apart, after the others, since
+//! that is where they are written:
 //!
 //! ```text
 //! messages! {
-//!     PRODUCE: ProduceRequest => ProduceResponse, versions 3..=13, flexible 9..;
+//!     PRODUCE: ProduceRequest => ProduceResponse, versions 3-13, flexible 9+;
 //!
 //!     struct PartitionProduceResponse {
-//!         index: i32, 0..;                              // name: type, versions
-//!         log_start_offset: i64 = -1, 5.., ignorable;   // default, if not the type's
-//!         error_message: Option<String>, 8.., null(8..), ignorable;   // nullable versions
+//!         index: i32, 0+;                               // name: type, versions
+//!         log_start_offset: i64 = -1, 5+, ignorable;    // default, if not the type's; option
+//!         error_message: Option<String>, 8+, null 8+, ignorable;    // nullable versions
 //!     }
 //!     tagged {
-//!         0 => current_leader: ProduceLeaderIdAndEpoch, 10..;   // tag => name: type, versions
+//!         0 => current_leader: ProduceLeaderIdAndEpoch, 10+;    // tag => name: type, versions
 //!     }
 //! }
 //! ```
@@ -27,7 +28,7 @@ use super::error::{DecodeError, DecodeProblem, EncodeError, EncodeProblem};
 use super::reader::Reader;
 use super::versions::VersionRange;
 use super::wire::{Form, Wire};
-use super::writer::{TaggedFields, Writer};
+use super::writer::Writer;
 
 /// A request or a response.
 pub trait Message: Wire + Clone + PartialEq + Default + std::fmt::Debug + Send + 'static {
@@ -47,10 +48,10 @@ pub trait Message: Wire + Clone + PartialEq + Default + std::fmt::Debug + Send +
     /// Writes the message in a version.
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
         match form_of::<Self>(version) {
-            Some(form) => self.write(w, form),
+            Some(form) => self.write(w, form).map_err(|error| *error),
             None => {
                 let problem = EncodeProblem::Version { supported: Self::VERSIONS };
-                Err(EncodeError::new(version, problem).at(Self::NAME))
+                Err(*EncodeError::new(version, problem).at(Self::NAME))
             }
         }
     }
@@ -59,13 +60,13 @@ pub trait Message: Wire + Clone + PartialEq + Default + std::fmt::Debug + Send +
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {
         match form_of::<Self>(version) {
             Some(form) => {
-                let message = Self::read(r, form).map_err(|error| error.at(Self::NAME))?;
-                r.finish().map_err(|error| error.at(Self::NAME))?;
+                let message = Self::read(r, form).map_err(|error| *error.at(Self::NAME))?;
+                r.finish().map_err(|error| *error.at(Self::NAME))?;
                 Ok(message)
             }
             None => {
                 let problem = DecodeProblem::Version { version, supported: Self::VERSIONS };
-                Err(DecodeError::new(problem).at(Self::NAME))
+                Err(*DecodeError::new(problem).at(Self::NAME))
             }
         }
     }
@@ -85,79 +86,14 @@ pub(super) fn form_of<M: Message>(version: i16) -> Option<Form> {
     })
 }
 
-/// One row of a table, as it applies to the version at hand.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Field<T> {
-    /// `Struct.field`.
-    pub(crate) place: &'static str,
-    /// Whether the version has the field.
-    pub(crate) present: bool,
-    pub(crate) ignorable: bool,
-    pub(crate) default: fn() -> T,
-    /// The message's form, with the field's own nullability.
-    pub(crate) form: Form,
-}
-
-impl<T: Wire + PartialEq> Field<T> {
-    pub(crate) fn min_size(self) -> usize {
-        if self.present { T::min_size(self.form) } else { 0 }
-    }
-
-    pub(crate) fn write(self, value: &T, w: &mut Writer) -> Result<(), EncodeError> {
-        if self.present {
-            value.write(w, self.form).map_err(|error| error.at(self.place))
-        } else {
-            self.leave_out(value)
-        }
-    }
-
-    /// A tagged field is written only where its value is not the default.
-    pub(crate) fn write_tagged(
-        self,
-        tag: u32,
-        value: &T,
-        tags: &mut TaggedFields,
-    ) -> Result<(), EncodeError> {
-        if !self.present {
-            return self.leave_out(value);
-        }
-        if *value != (self.default)() {
-            let mut field = Writer::new();
-            self.write(value, &mut field)?;
-            tags.put(tag, field);
-        }
-        Ok(())
-    }
-
-    fn leave_out(self, value: &T) -> Result<(), EncodeError> {
-        if self.ignorable || *value == (self.default)() {
-            return Ok(());
-        }
-        Err(EncodeError::new(self.form.version, EncodeProblem::NotInVersion).at(self.place))
-    }
-
-    pub(crate) fn read(self, r: &mut Reader) -> Result<T, DecodeError> {
-        if self.present {
-            T::read(r, self.form).map_err(|error| error.at(self.place))
-        } else {
-            Ok((self.default)())
-        }
-    }
-
-    #[cfg(any(test, feature = "__arbitrary"))]
-    pub(crate) fn arbitrary(self, rng: &mut fastrand::Rng) -> T {
-        if self.present { T::arbitrary(rng, self.form) } else { (self.default)() }
-    }
-}
-
 /// Declares an API: its key, its two messages, their versions, and the tables of all its structs.
 macro_rules! messages {
     (
         $key:ident: $request:ident => $response:ident,
-        versions $min:literal..=$max:literal, flexible $flexible:literal..;
+        versions $min:literal-$max:literal, flexible $flexible:literal+;
         $(
             $(#[$meta:meta])*
-            struct $name:ident { $($body:tt)* }
+            struct $name:ident { $($rows:tt)* }
             $(tagged { $($tagged:tt)* })?
         )*
     ) => {
@@ -168,7 +104,7 @@ macro_rules! messages {
         }
         $($crate::protocol::message::table! {
             $(#[$meta])*
-            $name { $($body)* } { $($($tagged)*)? }
+            $name { $($rows)* } { $($($tagged)*)? }
         })*
     };
 }
@@ -179,7 +115,7 @@ macro_rules! message {
             const API: $crate::protocol::api_key::ApiKey = $crate::protocol::api_key::ApiKey::$key;
             const NAME: &'static str = stringify!($name);
             const VERSIONS: $crate::protocol::versions::VersionRange =
-                $crate::protocol::versions::VersionRange::new($min, $max);
+                $crate::protocol::message::versions!($min - $max);
             const FLEXIBLE_FROM: i16 = $flexible;
         }
     };
@@ -190,10 +126,11 @@ macro_rules! table {
     (
         $(#[$meta:meta])*
         $name:ident
-        { $($field:ident: $ty:ty $(= $default:expr)?, $versions:expr
-            $(, $option:ident $(($nullable:expr))?)*;)* }
-        { $($tag:literal => $tfield:ident: $tty:ty $(= $tdefault:expr)?, $tversions:expr
-            $(, $toption:ident $(($tnullable:expr))?)*;)* }
+        { $($field:ident: $ty:ty $(= $default:expr)?, $from:literal $to:tt $($until:literal)?
+            $(, $option:ident $($ofrom:literal $oto:tt $($ountil:literal)?)?)*;)* }
+        { $($tag:literal => $tfield:ident: $tty:ty $(= $tdefault:expr)?,
+            $tfrom:literal $tto:tt $($tuntil:literal)?
+            $(, $toption:ident $($tofrom:literal $toto:tt $($tountil:literal)?)?)*;)* }
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq)]
@@ -202,11 +139,36 @@ macro_rules! table {
             $(pub $tfield: $tty,)*
         }
 
+        /// The rows of the table.
+        #[allow(non_upper_case_globals)]
+        impl $name {
+            $(const $field: $crate::protocol::row::Row<$ty> =
+                $crate::protocol::row::Row::new(
+                    concat!(stringify!($name), ".", stringify!($field)),
+                    $crate::protocol::message::versions!($from $to $($until)?),
+                    Default::default,
+                )
+                $(.default(|| $default))?
+                $(.$option(
+                    $($crate::protocol::message::versions!($ofrom $oto $($ountil)?))?
+                ))*;)*
+            $(const $tfield: $crate::protocol::row::Row<$tty> =
+                $crate::protocol::row::Row::new(
+                    concat!(stringify!($name), ".", stringify!($tfield)),
+                    $crate::protocol::message::versions!($tfrom $tto $($tuntil)?),
+                    Default::default,
+                )
+                $(.default(|| $tdefault))?
+                $(.$toption(
+                    $($crate::protocol::message::versions!($tofrom $toto $($tountil)?))?
+                ))*;)*
+        }
+
         impl Default for $name {
             fn default() -> Self {
                 Self {
-                    $($field: $crate::protocol::message::default!($($default)?),)*
-                    $($tfield: $crate::protocol::message::default!($($tdefault)?),)*
+                    $($field: Self::$field.default_value(),)*
+                    $($tfield: Self::$tfield.default_value(),)*
                 }
             }
         }
@@ -214,23 +176,18 @@ macro_rules! table {
         impl $crate::protocol::wire::Wire for $name {
             fn min_size(form: $crate::protocol::wire::Form) -> usize {
                 // A flexible struct ends in the count of its tagged fields.
-                usize::from(form.flexible)
-                    $(+ $crate::protocol::message::field!($name.$field: $ty, form, $versions,
-                        ($($default)?) $($option $(($nullable))?)*).min_size())*
+                usize::from(form.flexible) $(+ Self::$field.min_size(form))*
             }
 
             fn write(
                 &self,
                 w: &mut $crate::protocol::writer::Writer,
                 form: $crate::protocol::wire::Form,
-            ) -> Result<(), $crate::protocol::error::EncodeError> {
-                $($crate::protocol::message::field!($name.$field: $ty, form, $versions,
-                    ($($default)?) $($option $(($nullable))?)*).write(&self.$field, w)?;)*
+            ) -> $crate::protocol::error::Encoded {
+                $(Self::$field.write(&self.$field, w, form)?;)*
                 #[allow(unused_mut)]
                 let mut tags = $crate::protocol::writer::TaggedFields::default();
-                $($crate::protocol::message::field!($name.$tfield: $tty, form, $tversions,
-                    ($($tdefault)?) $($toption $(($tnullable))?)*)
-                    .write_tagged($tag, &self.$tfield, &mut tags)?;)*
+                $(Self::$tfield.write_tagged($tag, &self.$tfield, &mut tags, form)?;)*
                 if form.flexible {
                     tags.write(w);
                 }
@@ -240,19 +197,13 @@ macro_rules! table {
             fn read(
                 r: &mut $crate::protocol::reader::Reader,
                 form: $crate::protocol::wire::Form,
-            ) -> Result<Self, $crate::protocol::error::DecodeError> {
-                #[allow(unused_mut)]
-                let mut message = Self {
-                    $($field: $crate::protocol::message::field!($name.$field: $ty, form, $versions,
-                        ($($default)?) $($option $(($nullable))?)*).read(r)?,)*
-                    $($tfield: $crate::protocol::message::default!($($tdefault)?),)*
-                };
+            ) -> $crate::protocol::error::Decoded<Self> {
+                let mut message = Self::default();
+                $(Self::$field.read(&mut message.$field, r, form)?;)*
                 if form.flexible {
-                    r.tagged(|tag, _field| match tag {
-                        $($tag if $crate::protocol::message::has!($tversions, form) => {
-                            message.$tfield = $crate::protocol::message::field!(
-                                $name.$tfield: $tty, form, $tversions,
-                                ($($tdefault)?) $($toption $(($tnullable))?)*).read(_field)?;
+                    r.tagged(&mut |tag, _field| match tag {
+                        $($tag if Self::$tfield.is_in(form.version) => {
+                            Self::$tfield.read(&mut message.$tfield, _field, form)?;
                             Ok(true)
                         })*
                         _ => Ok(false),
@@ -264,68 +215,22 @@ macro_rules! table {
             #[cfg(any(test, feature = "__arbitrary"))]
             fn arbitrary(rng: &mut fastrand::Rng, form: $crate::protocol::wire::Form) -> Self {
                 Self {
-                    $($field: $crate::protocol::message::field!($name.$field: $ty, form, $versions,
-                        ($($default)?) $($option $(($nullable))?)*).arbitrary(rng),)*
-                    $($tfield: $crate::protocol::message::field!(
-                        $name.$tfield: $tty, form, $tversions,
-                        ($($tdefault)?) $($toption $(($tnullable))?)*).arbitrary(rng),)*
+                    $($field: Self::$field.arbitrary(rng, form),)*
+                    $($tfield: Self::$tfield.arbitrary(rng, form),)*
                 }
             }
         }
     };
 }
 
-/// A row as a [`Field`].
-macro_rules! field {
-    (
-        $name:ident.$field:ident: $ty:ty, $form:ident, $versions:expr, ($($default:expr)?)
-        $($option:ident $(($nullable:expr))?)*
-    ) => {
-        $crate::protocol::message::Field::<$ty> {
-            place: concat!(stringify!($name), ".", stringify!($field)),
-            present: $crate::protocol::message::has!($versions, $form),
-            ignorable: false $(|| $crate::protocol::message::option!(
-                ignorable $form $option $(($nullable))?))*,
-            default: || $crate::protocol::message::default!($($default)?),
-            form: $crate::protocol::wire::Form {
-                nullable: false $(|| $crate::protocol::message::option!(
-                    nullable $form $option $(($nullable))?))*,
-                ..$form
-            },
-        }
+/// Versions as Kafka writes them: `3+`, `0-12`.
+macro_rules! versions {
+    ($from:literal +) => {
+        $crate::protocol::versions::VersionRange::new($from, i16::MAX)
+    };
+    ($from:literal - $until:literal) => {
+        $crate::protocol::versions::VersionRange::new($from, $until)
     };
 }
 
-/// Whether a range of versions holds the one at hand.
-macro_rules! has {
-    ($versions:expr, $form:ident) => {
-        ($versions).contains(&$form.version)
-    };
-}
-
-macro_rules! default {
-    () => {
-        Default::default()
-    };
-    ($default:expr) => {
-        $default
-    };
-}
-
-/// What one option of a row says about being ignorable or nullable.
-macro_rules! option {
-    (ignorable $form:ident ignorable) => {
-        true
-    };
-    (ignorable $form:ident null ($versions:expr)) => {
-        false
-    };
-    (nullable $form:ident ignorable) => {
-        false
-    };
-    (nullable $form:ident null ($versions:expr)) => {
-        $crate::protocol::message::has!($versions, $form)
-    };
-}
-
-pub(super) use {default, field, has, message, messages, option, table};
+pub(super) use {message, messages, table, versions};

@@ -16,7 +16,7 @@
 //! |---|---|
 //! | [`reader`], [`writer`] | bytes: primitives, varints, shared slices |
 //! | [`wire`] | how a type is written in the classic and in the compact form |
-//! | [`message`] | the table macro, [`Message`], [`Request`] |
+//! | [`message`], `row` | the table macro, [`Message`], [`Request`]; one row of a table |
 //! | [`messages`] | one table per API |
 //! | [`header`], [`frame`] | what surrounds a message |
 //! | [`versions`] | ranges and the choice of one version |
@@ -30,6 +30,7 @@ pub mod header;
 pub mod message;
 pub mod messages;
 pub mod reader;
+mod row;
 pub mod versions;
 pub mod wire;
 pub mod writer;

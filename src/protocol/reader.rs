@@ -3,7 +3,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::error::{DecodeError, DecodeProblem};
+use super::error::{DecodeError, DecodeProblem, Decoded};
 
 /// Reads from the front of a frame; the byte strings it gives out share the frame's memory.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ impl Reader {
     }
 
     /// An error unless everything has been read.
-    pub fn finish(&self) -> Result<(), DecodeError> {
+    pub fn finish(&self) -> Decoded<()> {
         match self.buf.len() {
             0 => Ok(()),
             left => Err(DecodeError::new(DecodeProblem::Trailing(left))),
@@ -29,30 +29,30 @@ impl Reader {
     }
 
     /// The next `N` bytes, for a primitive of fixed width.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub fn array<const N: usize>(&mut self) -> Decoded<[u8; N]> {
         let bytes = *self.buf.first_chunk::<N>().ok_or_else(|| self.truncated(N))?;
         self.buf.advance(N);
         Ok(bytes)
     }
 
-    pub fn i8(&mut self) -> Result<i8, DecodeError> {
+    pub fn i8(&mut self) -> Decoded<i8> {
         self.array().map(i8::from_be_bytes)
     }
 
-    pub fn i16(&mut self) -> Result<i16, DecodeError> {
+    pub fn i16(&mut self) -> Decoded<i16> {
         self.array().map(i16::from_be_bytes)
     }
 
-    pub fn i32(&mut self) -> Result<i32, DecodeError> {
+    pub fn i32(&mut self) -> Decoded<i32> {
         self.array().map(i32::from_be_bytes)
     }
 
-    pub fn i64(&mut self) -> Result<i64, DecodeError> {
+    pub fn i64(&mut self) -> Decoded<i64> {
         self.array().map(i64::from_be_bytes)
     }
 
     /// An unsigned varint of at most five bytes whose value fits 32 bits.
-    pub fn varint(&mut self) -> Result<u32, DecodeError> {
+    pub fn varint(&mut self) -> Decoded<u32> {
         let mut value = 0u32;
         for shift in [0, 7, 14, 21, 28] {
             let [byte] = self.array()?;
@@ -69,14 +69,14 @@ impl Reader {
     }
 
     /// The next `length` bytes, sharing the frame's memory.
-    pub fn bytes(&mut self, length: usize) -> Result<Bytes, DecodeError> {
+    pub fn bytes(&mut self, length: usize) -> Decoded<Bytes> {
         if length > self.buf.len() {
             return Err(self.truncated(length));
         }
         Ok(self.buf.split_to(length))
     }
 
-    pub fn string(&mut self, length: usize) -> Result<String, DecodeError> {
+    pub fn string(&mut self, length: usize) -> Decoded<String> {
         let bytes = self.buf.get(..length).ok_or_else(|| self.truncated(length))?;
         let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::new(DecodeProblem::Utf8))?;
         let text = text.to_owned();
@@ -90,8 +90,8 @@ impl Reader {
     /// Fields of unknown tags are skipped. A known field has to fill its stated size exactly.
     pub fn tagged(
         &mut self,
-        mut known: impl FnMut(u32, &mut Reader) -> Result<bool, DecodeError>,
-    ) -> Result<(), DecodeError> {
+        known: &mut dyn FnMut(u32, &mut Reader) -> Decoded<bool>,
+    ) -> Decoded<()> {
         for _ in 0..self.varint()? {
             let tag = self.varint()?;
             let size = self.varint()? as usize;
@@ -103,7 +103,7 @@ impl Reader {
         Ok(())
     }
 
-    fn truncated(&self, needed: usize) -> DecodeError {
+    fn truncated(&self, needed: usize) -> Box<DecodeError> {
         DecodeError::new(DecodeProblem::Truncated { needed, remaining: self.buf.len() })
     }
 }
@@ -154,10 +154,11 @@ mod tests {
         // One field: tag 0, two bytes.
         let bytes = Bytes::from_static(&[1, 0, 2, 7, 8]);
         let mut one = Reader::new(bytes.clone());
-        let error = one.tagged(|_, field| field.i8().map(|_| true)).expect_err("a byte is left");
+        let error =
+            one.tagged(&mut |_, field| field.i8().map(|_| true)).expect_err("a byte is left");
         assert_eq!(error.problem, DecodeProblem::Trailing(1));
         let mut unknown = Reader::new(bytes);
-        assert_eq!(unknown.tagged(|_, _| Ok(false)), Ok(()));
+        assert_eq!(unknown.tagged(&mut |_, _| Ok(false)), Ok(()));
         assert_eq!(unknown.finish(), Ok(()));
     }
 }

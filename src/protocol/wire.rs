@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::error::ErrorCode;
 use crate::types::TopicId;
 
-use super::error::{DecodeError, DecodeProblem, EncodeError, EncodeProblem};
+use super::error::{DecodeError, DecodeProblem, Decoded, EncodeError, EncodeProblem, Encoded};
 use super::reader::Reader;
 use super::writer::Writer;
 
@@ -29,8 +29,8 @@ pub trait Wire: Sized {
     /// The fewest bytes that a value takes: what bounds the count of an array before memory is
     /// reserved for it.
     fn min_size(form: Form) -> usize;
-    fn write(&self, w: &mut Writer, form: Form) -> Result<(), EncodeError>;
-    fn read(r: &mut Reader, form: Form) -> Result<Self, DecodeError>;
+    fn write(&self, w: &mut Writer, form: Form) -> Encoded;
+    fn read(r: &mut Reader, form: Form) -> Decoded<Self>;
     /// A random value that can be written in this form.
     #[cfg(any(test, feature = "__arbitrary"))]
     fn arbitrary(rng: &mut fastrand::Rng, form: Form) -> Self;
@@ -43,12 +43,12 @@ macro_rules! integers {
                 $size
             }
 
-            fn write(&self, w: &mut Writer, _: Form) -> Result<(), EncodeError> {
+            fn write(&self, w: &mut Writer, _: Form) -> Encoded {
                 w.$int(*self);
                 Ok(())
             }
 
-            fn read(r: &mut Reader, _: Form) -> Result<Self, DecodeError> {
+            fn read(r: &mut Reader, _: Form) -> Decoded<Self> {
                 r.$int()
             }
 
@@ -71,12 +71,12 @@ impl Wire for bool {
         1
     }
 
-    fn write(&self, w: &mut Writer, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, w: &mut Writer, _: Form) -> Encoded {
         w.i8(i8::from(*self));
         Ok(())
     }
 
-    fn read(r: &mut Reader, _: Form) -> Result<Self, DecodeError> {
+    fn read(r: &mut Reader, _: Form) -> Decoded<Self> {
         Ok(r.i8()? != 0)
     }
 
@@ -91,12 +91,12 @@ impl Wire for ErrorCode {
         2
     }
 
-    fn write(&self, w: &mut Writer, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, w: &mut Writer, _: Form) -> Encoded {
         w.i16(self.code());
         Ok(())
     }
 
-    fn read(r: &mut Reader, _: Form) -> Result<Self, DecodeError> {
+    fn read(r: &mut Reader, _: Form) -> Decoded<Self> {
         r.i16().map(ErrorCode::new)
     }
 
@@ -111,12 +111,12 @@ impl Wire for TopicId {
         16
     }
 
-    fn write(&self, w: &mut Writer, _: Form) -> Result<(), EncodeError> {
+    fn write(&self, w: &mut Writer, _: Form) -> Encoded {
         w.slice(&self.0);
         Ok(())
     }
 
-    fn read(r: &mut Reader, _: Form) -> Result<Self, DecodeError> {
+    fn read(r: &mut Reader, _: Form) -> Decoded<Self> {
         r.array().map(TopicId)
     }
 
@@ -149,12 +149,7 @@ impl LengthWidth {
         }
     }
 
-    pub(super) fn write(
-        self,
-        length: Option<usize>,
-        w: &mut Writer,
-        form: Form,
-    ) -> Result<(), EncodeError> {
+    pub(super) fn write(self, length: Option<usize>, w: &mut Writer, form: Form) -> Encoded {
         let length = match length {
             None if !form.nullable => {
                 return Err(EncodeError::new(form.version, EncodeProblem::Null));
@@ -171,14 +166,14 @@ impl LengthWidth {
     }
 
     /// Kafka holds compact strings to the classic limit too.
-    fn checked(self, length: usize, form: Form) -> Result<i32, EncodeError> {
+    fn checked(self, length: usize, form: Form) -> Result<i32, Box<EncodeError>> {
         i32::try_from(length).ok().filter(|length| *length <= self.max()).ok_or_else(|| {
             let problem = EncodeProblem::TooLong { length, max: self.max() as usize };
             EncodeError::new(form.version, problem)
         })
     }
 
-    fn read(self, r: &mut Reader, form: Form) -> Result<Option<usize>, DecodeError> {
+    fn read(self, r: &mut Reader, form: Form) -> Decoded<Option<usize>> {
         let length = match self {
             _ if form.flexible => r.varint()?.wrapping_sub(1) as i32,
             Self::Two => i32::from(r.i16()?),
@@ -199,9 +194,9 @@ impl LengthWidth {
 pub trait Counted: Sized {
     const WIDTH: LengthWidth;
     fn count(&self) -> usize;
-    fn write_items(&self, w: &mut Writer, form: Form) -> Result<(), EncodeError>;
+    fn write_items(&self, w: &mut Writer, form: Form) -> Encoded;
     /// The count has not been checked against what remains.
-    fn read_items(r: &mut Reader, count: usize, form: Form) -> Result<Self, DecodeError>;
+    fn read_items(r: &mut Reader, count: usize, form: Form) -> Decoded<Self>;
     #[cfg(any(test, feature = "__arbitrary"))]
     fn arbitrary_items(rng: &mut fastrand::Rng, form: Form) -> Self;
 }
@@ -211,12 +206,12 @@ impl<T: Counted> Wire for T {
         T::WIDTH.size(form)
     }
 
-    fn write(&self, w: &mut Writer, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, w: &mut Writer, form: Form) -> Encoded {
         T::WIDTH.write(Some(self.count()), w, form)?;
         self.write_items(w, Form { nullable: false, ..form })
     }
 
-    fn read(r: &mut Reader, form: Form) -> Result<Self, DecodeError> {
+    fn read(r: &mut Reader, form: Form) -> Decoded<Self> {
         let form = Form { nullable: false, ..form };
         match T::WIDTH.read(r, form)? {
             Some(count) => T::read_items(r, count, form),
@@ -235,14 +230,14 @@ impl<T: Counted> Wire for Option<T> {
         T::WIDTH.size(form)
     }
 
-    fn write(&self, w: &mut Writer, form: Form) -> Result<(), EncodeError> {
+    fn write(&self, w: &mut Writer, form: Form) -> Encoded {
         match self {
             Some(value) => value.write(w, form),
             None => T::WIDTH.write(None, w, form),
         }
     }
 
-    fn read(r: &mut Reader, form: Form) -> Result<Self, DecodeError> {
+    fn read(r: &mut Reader, form: Form) -> Decoded<Self> {
         match T::WIDTH.read(r, form)? {
             Some(count) => T::read_items(r, count, Form { nullable: false, ..form }).map(Some),
             None => Ok(None),
@@ -262,12 +257,12 @@ impl Counted for String {
         self.len()
     }
 
-    fn write_items(&self, w: &mut Writer, _: Form) -> Result<(), EncodeError> {
+    fn write_items(&self, w: &mut Writer, _: Form) -> Encoded {
         w.slice(self.as_bytes());
         Ok(())
     }
 
-    fn read_items(r: &mut Reader, count: usize, _: Form) -> Result<Self, DecodeError> {
+    fn read_items(r: &mut Reader, count: usize, _: Form) -> Decoded<Self> {
         r.string(count)
     }
 
@@ -287,12 +282,12 @@ impl Counted for Bytes {
         self.len()
     }
 
-    fn write_items(&self, w: &mut Writer, _: Form) -> Result<(), EncodeError> {
+    fn write_items(&self, w: &mut Writer, _: Form) -> Encoded {
         w.bytes(self.clone());
         Ok(())
     }
 
-    fn read_items(r: &mut Reader, count: usize, _: Form) -> Result<Self, DecodeError> {
+    fn read_items(r: &mut Reader, count: usize, _: Form) -> Decoded<Self> {
         r.bytes(count)
     }
 
@@ -310,11 +305,11 @@ impl<T: Wire> Counted for Vec<T> {
         self.len()
     }
 
-    fn write_items(&self, w: &mut Writer, form: Form) -> Result<(), EncodeError> {
+    fn write_items(&self, w: &mut Writer, form: Form) -> Encoded {
         self.iter().try_for_each(|item| item.write(w, form))
     }
 
-    fn read_items(r: &mut Reader, count: usize, form: Form) -> Result<Self, DecodeError> {
+    fn read_items(r: &mut Reader, count: usize, form: Form) -> Decoded<Self> {
         let remaining = r.remaining();
         if count > remaining / T::min_size(form).max(1) {
             return Err(DecodeError::new(DecodeProblem::Count { count, remaining }));
