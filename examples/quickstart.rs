@@ -5,6 +5,8 @@
 //! cargo run --release --example quickstart -- --bootstrap 127.0.0.1:9092    # on yours
 //! ```
 
+#![allow(clippy::print_stdout)]
+
 use std::error::Error;
 use std::time::Duration;
 
