@@ -24,17 +24,21 @@ mod cache;
 mod cluster;
 mod jvm;
 mod oracle;
+mod ours;
 mod ports;
 mod probe;
 mod release;
+mod samples;
 mod segments;
 mod settings;
 mod tools;
 mod trouble;
 
+mod in_process;
 mod java_to_java;
+mod producer_to_java;
 mod starts;
 
 fn main() -> ExitCode {
-    runner::run(&[starts::TESTS, java_to_java::TESTS])
+    runner::run(&[starts::TESTS, java_to_java::TESTS, producer_to_java::TESTS, in_process::TESTS])
 }

@@ -27,7 +27,7 @@ pub(crate) type OwnedHeader = (String, Option<Vec<u8>>);
 /// A record to be written or as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The partition it is sent to or comes from.
+    /// The partition it is sent to or comes from; -1 leaves it to the partitioner.
     pub(crate) partition: i32,
     /// Milliseconds since 1970.
     pub(crate) timestamp: i64,
@@ -110,39 +110,41 @@ impl Oracle {
         Ok(infos)
     }
 
-    /// Waits until the partitions of a topic are as `wanted` says: news of leaders takes its time from node to node.
+    /// Waits until the partitions of a topic are as `wanted` says, and tells them. News of topics and leaders takes its
+    /// time from node to node, and any node may be the one that is asked.
     pub(crate) async fn topic_becomes(
         &self,
         bootstrap: &str,
         topic: &str,
         wanted: impl Fn(&[PartitionInfo]) -> bool,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Vec<PartitionInfo>, Trouble> {
         let deadline = Instant::now() + ANSWER_LIMIT;
         loop {
-            let infos = self.describe_topic(bootstrap, topic).await?;
-            if wanted(&infos) {
-                return Ok(());
+            let told = self.describe_topic(bootstrap, topic).await;
+            match told {
+                Ok(infos) if wanted(&infos) => return Ok(infos),
+                told if Instant::now() > deadline => {
+                    return Err(format!("{topic} is still not as it should: {told:?}").into());
+                }
+                // Kafka tells nobody: it has to be asked.
+                _ => sleep(ASK_EVERY).await,
             }
-            if Instant::now() > deadline {
-                return Err(format!("{topic} is still not as it should: {infos:?}").into());
-            }
-            // Kafka tells nobody: it has to be asked.
-            sleep(ASK_EVERY).await;
         }
     }
 
-    /// Writes records with a producer that has these properties, flushes, and tells each one's offset.
+    /// Writes records with a producer that has these properties, flushes, and tells each one's partition and offset.
     pub(crate) async fn produce(
         &self,
         bootstrap: &str,
         topic: &str,
         records: &[Record],
         properties: Properties<'_>,
-    ) -> Result<Vec<i64>, Trouble> {
+    ) -> Result<Vec<(i32, i64)>, Trouble> {
         let command = format!("produce\t{bootstrap}\t{topic}\t{}", records.len());
         let lines: String = records.iter().map(record_line).collect();
         let rows = self.call(command, properties, &lines).await?;
-        rows.iter().map(|row| number(row, 1).ok_or_else(|| malformed(row))).collect()
+        let placed = |row: &Row| number(row, 0).zip(number(row, 1));
+        rows.iter().map(|row| placed(row).ok_or_else(|| malformed(row))).collect()
     }
 
     /// Reads a partition from `offset` to its present end with a consumer that has these properties.

@@ -46,8 +46,8 @@ impl Release {
         }
     }
 
-    /// Reads `count` records of a topic from its beginning with `kafka-console-consumer`, which prints a line for each:
-    /// partition, headers, key and value with tabs between.
+    /// Reads the first `count` records of a topic's partition 0 with `kafka-console-consumer`, which prints a line for
+    /// each: headers, key and value with tabs between.
     pub(crate) async fn console_consumer(
         &self,
         bootstrap: &str,
@@ -62,9 +62,10 @@ impl Release {
         let property = if self.at_least(4, 2) { "--formatter-property" } else { "--property" };
         let mut command = self.java(class, "256m");
         command
-            .args(["--bootstrap-server", bootstrap, "--topic", topic, "--from-beginning"])
+            .args(["--bootstrap-server", bootstrap, "--topic", topic])
+            .args(["--partition", "0", "--offset", "earliest"])
             .args(["--max-messages", &count.to_string(), "--timeout-ms", "30000"]);
-        for print in ["print.partition", "print.headers", "print.key"] {
+        for print in ["print.headers", "print.key"] {
             command.args([property, &format!("{print}=true")]);
         }
         let (lines, _log) = run(command).await?;

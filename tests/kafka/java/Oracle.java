@@ -38,7 +38,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * create   BOOTSTRAP TOPIC PARTITIONS REPLICATION [CONFIG...]
  * describe BOOTSTRAP TOPIC [PROPERTY...]                      row: partition leader replicas isr (comma separated ids)
  * produce  BOOTSTRAP TOPIC COUNT [PROPERTY...]                row: partition offset
- *          then COUNT lines: partition timestamp key value [header-key header-value]...
+ *          then COUNT lines: partition (-1: as it falls) timestamp key value [header-key header-value]...
  * consume  BOOTSTRAP TOPIC PARTITION OFFSET [PROPERTY...]     row: offset timestamp-type leader-epoch, then as produced
  * </pre>
  */
@@ -115,8 +115,8 @@ public final class Oracle {
     private void describe(String[] command) {
         try (var consumer = consumer(command[1], pairs(command, 3))) {
             List<PartitionInfo> infos = consumer.partitionsFor(command[2]);
-            if (infos == null) {
-                throw new IllegalStateException("no topic " + command[2]);
+            if (infos == null || infos.isEmpty()) {
+                throw new IllegalStateException("no topic " + command[2] + " as far as this node knows");
             }
             for (PartitionInfo info : infos) {
                 int leader = info.leader() == null ? -1 : info.leader().id();
@@ -160,7 +160,7 @@ public final class Oracle {
             String key = new String(HEX.parseHex(fields[i]), StandardCharsets.UTF_8);
             headers.add(new RecordHeader(key, bytes(fields[i + 1])));
         }
-        int partition = Integer.parseInt(fields[0]);
+        Integer partition = fields[0].equals("-1") ? null : Integer.valueOf(fields[0]);
         long timestamp = Long.parseLong(fields[1]);
         return new ProducerRecord<>(topic, partition, timestamp, bytes(fields[2]), bytes(fields[3]), headers);
     }
