@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::error::{Cause, DeliveryError, DeliveryErrorKind, History, Persistence};
-use crate::producer::delivery::{Callback, CallbackFn, Completion, Delivery, Outcome, RecordFacts};
+use crate::producer::delivery::{
+    Callback, CallbackFn, Completion, Delivery, End, Outcome, RecordFacts,
+};
 use crate::producer::memory::Reservation;
 use crate::producer::record::ProducerRecord;
-use crate::record::{BatchBuilder, Codec, RecordError, SealedBatch};
+use crate::record::{BatchBuilder, Codec, RecordError, SealedBatch, batches};
 use crate::time::Instant;
 use crate::types::{ProducerIdentity, TopicPartition};
 
@@ -24,8 +26,8 @@ pub(crate) struct Batch {
     pub(crate) last_error: Option<Cause>,
     body: Body,
     count: u32,
+    end: Option<End>,
     completion: Arc<Completion>,
-    callbacks: Vec<Callback>,
     reservation: Option<Reservation>,
 }
 
@@ -44,6 +46,8 @@ impl Batch {
         completion: Completion,
         reservation: Reservation,
     ) -> Self {
+        let completion = Arc::new(completion);
+        let end = End::Whole { completion: Arc::clone(&completion), callbacks: Vec::new() };
         Self {
             id,
             created,
@@ -51,8 +55,8 @@ impl Batch {
             last_error: None,
             body: Body::Open(BatchBuilder::new(reservation.buffer())),
             count: 0,
-            completion: Arc::new(completion),
-            callbacks: Vec::new(),
+            end: Some(end),
+            completion,
             reservation: Some(reservation),
         }
     }
@@ -75,8 +79,8 @@ impl Batch {
         let (key_size, value_size) = (size(record.key), size(record.value));
         let facts = RecordFacts { index, key_size, value_size, timestamp };
         self.count = index + 1;
-        if let Some(run) = callback.take() {
-            self.callbacks.push(Callback { facts, run });
+        if let Some(End::Whole { callbacks, .. }) = &mut self.end {
+            callbacks.extend(callback.take().map(|run| Callback { facts, run }));
         }
         Some(Delivery::new(Arc::clone(&self.completion), facts))
     }
@@ -109,7 +113,10 @@ impl Batch {
     }
 
     /// Puts the sealed records back.
-    pub(crate) fn finish_sealing(&mut self, sealed: SealedBatch) {
+    pub(crate) fn finish_sealing(&mut self, mut sealed: SealedBatch) {
+        if let (Some(spare), Some(room)) = (sealed.take_spare(), &mut self.reservation) {
+            room.shrink(sealed.len(), spare);
+        }
         self.body = Body::Sealed(sealed);
     }
 
@@ -145,10 +152,42 @@ impl Batch {
         }
     }
 
-    /// Ends its records' wait; only the first call counts. Memory stays held until the batch is dropped.
+    /// Whether its records' wait has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.is_none()
+    }
+
+    /// Ends its records' wait; only the first call counts, and says so. Memory stays held until the batch is dropped.
     pub(crate) fn complete(&mut self, outcome: Outcome) -> bool {
-        let callbacks = std::mem::take(&mut self.callbacks);
-        self.completion.complete(outcome, callbacks)
+        let end = self.end.take();
+        end.map(|mut end| end.tell(outcome)).is_some()
+    }
+
+    /// Makes two batches of it, each with half of the records; `next_id` is for the second. The second shares memory,
+    /// age and history. `None`, and unchanged, if it cannot be split or its records cannot be read.
+    pub(crate) fn split(&mut self, codec: Codec, next_id: u64) -> Option<Self> {
+        let Body::Sealed(sealed) = &self.body else { return None };
+        let at = self.count / 2;
+        if at == 0 || self.has_ended() {
+            return None;
+        }
+        let limit = sealed.uncompressed_len();
+        let (before, after) = halves(sealed.bytes(), limit, at, codec).ok()?;
+        let (end, next_end) = self.end.take()?.split(at);
+        let room = self.reservation.as_mut().map(|room| room.split(after.len()));
+        let next = Self {
+            id: next_id,
+            created: self.created,
+            attempts: self.attempts,
+            last_error: self.last_error.clone(),
+            body: Body::Sealed(after),
+            count: self.count - at,
+            end: Some(next_end),
+            completion: Arc::clone(&self.completion),
+            reservation: room,
+        };
+        (self.body, self.count, self.end) = (Body::Sealed(before), at, Some(end));
+        Some(next)
     }
 
     /// Ends its records' wait with an error.
@@ -178,6 +217,29 @@ impl Batch {
         };
         DeliveryError::new(topic_partition, kind, persistence, history)
     }
+}
+
+/// The records of a batch in two: those before `at`, and the rest.
+fn halves(
+    bytes: Bytes,
+    limit: usize,
+    at: u32,
+    codec: Codec,
+) -> Result<(SealedBatch, SealedBatch), RecordError> {
+    let empty = RecordError::Truncated { part: "batch" };
+    let batch = batches(bytes).next().ok_or(empty)??;
+    let records = batch.records(limit)?;
+    let mut parts = [BatchBuilder::new(BytesMut::new()), BatchBuilder::new(BytesMut::new())];
+    let [before, after] = &mut parts;
+    for (index, record) in (0_i32..).zip(&records) {
+        let record = record?;
+        let headers = record.headers.collect::<Result<Vec<_>, _>>()?;
+        let part = if index.unsigned_abs() < at { &mut *before } else { &mut *after };
+        part.append(record.timestamp, record.key, record.value, &headers)
+            .map_err(|full| RecordError::BatchSize { count: index, bytes: full.needed })?;
+    }
+    let [before, after] = parts;
+    Ok((before.seal(codec)?, after.seal(codec)?))
 }
 
 impl Drop for Batch {

@@ -75,6 +75,14 @@ pub(crate) enum Outcome {
         log_append_time: i64,
     },
     Failed(DeliveryError),
+    /// The batch was split: how each part ended, with the index of its first record, in order.
+    Parts(Vec<(u32, Outcome)>),
+}
+
+impl Outcome {
+    /// Sent, or in the log, and it is not known where.
+    pub(crate) const WRITTEN_SOMEWHERE: Self =
+        Self::Written { base_offset: -1, log_append_time: -1 };
 }
 
 /// A callback and the facts of the record that it waits for.
@@ -135,16 +143,82 @@ impl Completion {
     }
 
     fn result(&self, facts: RecordFacts) -> Option<Result<RecordMetadata, DeliveryError>> {
-        Some(match self.outcome.get()? {
-            Outcome::Failed(error) => Err(error.clone()),
-            &Outcome::Written { base_offset, log_append_time } => Ok(RecordMetadata {
+        let (mut outcome, mut index) = (self.outcome.get()?, facts.index);
+        if let Outcome::Parts(parts) = outcome {
+            let part = parts.iter().rfind(|(first, _)| *first <= index);
+            let (first, part) = part.or(parts.first())?;
+            (outcome, index) = (part, index.saturating_sub(*first));
+        }
+        match outcome {
+            Outcome::Failed(error) => Some(Err(error.clone())),
+            &Outcome::Written { base_offset, log_append_time } => Some(Ok(RecordMetadata {
                 topic: Arc::clone(&self.topic),
                 partition: self.partition,
-                offset: if base_offset < 0 { -1 } else { base_offset + i64::from(facts.index) },
+                offset: if base_offset < 0 { -1 } else { base_offset + i64::from(index) },
                 timestamp: if log_append_time < 0 { facts.timestamp } else { log_append_time },
                 facts,
-            }),
-        })
+            })),
+            // Parts of parts stand in the one list.
+            Outcome::Parts(_) => None,
+        }
+    }
+}
+
+/// Where a batch tells its end: to its records, or to the batch that it was split from.
+#[derive(Debug)]
+pub(crate) enum End {
+    Whole { completion: Arc<Completion>, callbacks: Vec<Callback> },
+    Part { of: Arc<Parts>, first: u32 },
+}
+
+/// What gathers the ends of a split batch's parts. The records are told when the last part ends, so that a flush does
+/// not return before (KAFKA-19479).
+#[derive(Debug)]
+pub(crate) struct Parts {
+    completion: Arc<Completion>,
+    state: Mutex<Gathered>,
+}
+
+#[derive(Debug)]
+struct Gathered {
+    missing: usize,
+    ended: Vec<(u32, Outcome)>,
+    callbacks: Vec<Callback>,
+}
+
+impl End {
+    /// Makes two of it: one for the records before `at`, and one for those from there on.
+    pub(crate) fn split(self, at: u32) -> (Self, Self) {
+        let (of, first) = match self {
+            Self::Whole { completion, callbacks } => {
+                let state = Mutex::new(Gathered { missing: 1, ended: Vec::new(), callbacks });
+                (Arc::new(Parts { completion, state }), 0)
+            }
+            Self::Part { of, first } => (of, first),
+        };
+        of.state.lock().missing += 1;
+        (Self::Part { of: Arc::clone(&of), first }, Self::Part { of, first: first + at })
+    }
+
+    /// Tells how the batch ended. To be called once.
+    pub(crate) fn tell(&mut self, outcome: Outcome) {
+        match self {
+            Self::Whole { completion, callbacks } => {
+                completion.complete(outcome, std::mem::take(callbacks));
+            }
+            Self::Part { of, first } => {
+                let mut state = of.state.lock();
+                state.missing -= 1;
+                state.ended.push((*first, outcome));
+                if state.missing == 0 {
+                    let mut ended = std::mem::take(&mut state.ended);
+                    let callbacks = std::mem::take(&mut state.callbacks);
+                    drop(state);
+                    ended.sort_by_key(|(first, _)| *first);
+                    of.completion.complete(Outcome::Parts(ended), callbacks);
+                }
+            }
+        }
     }
 }
 

@@ -111,6 +111,21 @@ impl Reservation {
         self.memory.buffer(self.bytes)
     }
 
+    /// Keeps only `bytes`, as compression made the batch smaller, and gives the buffer back.
+    pub(crate) fn shrink(&mut self, bytes: usize, buffer: BytesMut) {
+        self.memory.recycle(buffer);
+        let freed = self.bytes.saturating_sub(bytes);
+        self.bytes -= freed;
+        self.memory.bytes.add_permits(freed);
+    }
+
+    /// Leaves `bytes` of it to another batch, or as much as there is.
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { memory: Arc::clone(&self.memory), bytes }
+    }
+
     /// Gives the bytes back, with the buffer if nobody else refers to it.
     pub(crate) fn release(self, buffer: Option<BytesMut>) {
         if let Some(buffer) = buffer {

@@ -121,6 +121,47 @@ async fn all_arrive_after(cluster: &Cluster, producer: &Producer, before: &[&str
     assert_eq!(values(cluster, "t", 0), expected);
 }
 
+/// P15: a batch over the topic's `max.message.bytes` is sent in halves, in order; a record over it fails alone.
+#[tokio::test(start_paused = true)]
+async fn batches_over_the_brokers_limit_are_split() {
+    let cluster = cluster(|c| c).await;
+    for codec in ["none", "lz4"] {
+        let spec = TopicSpec::new(codec).config("max.message.bytes", "700");
+        cluster.create_topic(spec).unwrap();
+        let properties = [("batch.size", "8000"), ("linger.ms", "50"), ("compression.type", codec)];
+        let producer = producer(&cluster, &properties);
+        let mut deliveries = Vec::new();
+        let large = noise(2_000);
+        for i in 0..200 {
+            let value = if i == 77 { large.clone() } else { format!("{i} {}", noise(40)) };
+            let record = ProducerRecord::new(codec, &value).partition(0);
+            deliveries.push((value.clone(), producer.send(&record).await.unwrap()));
+        }
+        producer.flush().await;
+        let mut expected = Vec::new();
+        for (i, (value, delivery)) in deliveries.into_iter().enumerate() {
+            match delivery.await {
+                Ok(metadata) => {
+                    assert_eq!(metadata.offset(), Some(expected.len() as i64), "{codec} {i}");
+                    expected.push(value);
+                }
+                Err(error) => {
+                    assert_eq!(i, 77, "{codec}: {error}");
+                    let refused = DeliveryErrorKind::Refused(ErrorCode::MESSAGE_TOO_LARGE);
+                    assert_eq!(error.kind(), &refused);
+                }
+            }
+        }
+        assert_eq!(expected.len(), 199);
+        assert_eq!(values(&cluster, codec, 0), expected, "{codec}");
+    }
+}
+
+/// Text that does not compress away.
+fn noise(len: usize) -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(len).collect()
+}
+
 /// P7: `delivery.timeout.ms` ends the wait, with the last error and whether it may be written.
 #[tokio::test(start_paused = true)]
 async fn delivery_timeout_in_retries_and_in_flight() {

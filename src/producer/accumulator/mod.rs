@@ -162,8 +162,7 @@ impl Accumulator {
         let room = room.filter(|room| room.bytes() >= size);
         let room = room.or_else(|| self.memory.try_reserve(size)).ok_or(Lacks::Memory(size))?;
         let completion = Completion::new(Arc::clone(&queue.topic), queue.partition);
-        let id = self.next_batch.fetch_add(1, Ordering::Relaxed);
-        let batch = Batch::new(id, now, completion, room);
+        let batch = Batch::new(self.next_batch_id(), now, completion, room);
         match queue.append_new(batch, record, timestamp, self.batch_size, callback) {
             Append::Done(delivery) => {
                 self.announce(queue);
@@ -172,6 +171,11 @@ impl Accumulator {
             Append::NeedsBatch(_) => Err(Lacks::Batch),
             Append::Closed => Err(Lacks::Open),
         }
+    }
+
+    /// A number that no batch has had.
+    pub(crate) fn next_batch_id(&self) -> u64 {
+        self.next_batch.fetch_add(1, Ordering::Relaxed)
     }
 
     fn announce(&self, queue: &Arc<PartitionQueue>) {

@@ -10,6 +10,7 @@
 //! | any other retriable code | retry, not written |
 //! | OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID behind an unacknowledged batch | retry, not written |
 //! | the same at the head of the partition | bump the epoch, then retry |
+//! | MESSAGE_TOO_LARGE for more than one record | split |
 //! | CLUSTER_AUTHORIZATION_FAILED, PRODUCER_FENCED, INVALID_PRODUCER_ID_MAPPING, … | fatal |
 //! | any other code | fail |
 
@@ -33,6 +34,8 @@ pub(crate) struct Situation {
     /// Whether each earlier batch of the partition has been acknowledged.
     pub(crate) head: bool,
     pub(crate) retries_left: bool,
+    /// Whether it holds more than one record, and no attempt can have left them in the log.
+    pub(crate) splittable: bool,
 }
 
 /// What follows.
@@ -45,6 +48,8 @@ pub(crate) enum Verdict {
         written: Written,
         refresh: bool,
     },
+    /// It is to be sent in halves.
+    Split,
     /// Its sequence will never be accepted: it gets another one under the next epoch.
     Bump,
     Fail {
@@ -90,6 +95,7 @@ pub(crate) fn classify(heard: Heard, situation: Situation) -> Verdict {
         {
             Verdict::Fatal
         }
+        ErrorCode::MESSAGE_TOO_LARGE if situation.splittable => Verdict::Split,
         code if code.is_retriable() => {
             retry(written_despite(code, situation), code.refreshes_metadata(), situation)
         }
@@ -122,8 +128,13 @@ fn written_despite(code: ErrorCode, situation: Situation) -> Written {
 mod tests {
     use super::*;
 
-    const ANY: Situation =
-        Situation { idempotent: true, acks_all: true, head: true, retries_left: true };
+    const ANY: Situation = Situation {
+        idempotent: true,
+        acks_all: true,
+        head: true,
+        retries_left: true,
+        splittable: false,
+    };
 
     #[test]
     fn the_table() {
@@ -133,6 +144,7 @@ mod tests {
         let behind = Situation { head: false, ..ANY };
         let last = Situation { retries_left: false, ..ANY };
         let plain = Situation { idempotent: false, ..ANY };
+        let many = Situation { splittable: true, ..ANY };
         let one = Situation { acks_all: false, ..plain };
         for (heard, situation, verdict) in [
             (Heard::Answer(E::NONE), ANY, Verdict::Written),
@@ -160,6 +172,8 @@ mod tests {
             (Heard::Answer(E::TOPIC_AUTHORIZATION_FAILED), ANY, fail(Written::No)),
             (Heard::Answer(E::INVALID_RECORD), ANY, fail(Written::No)),
             (Heard::Answer(E::MESSAGE_TOO_LARGE), ANY, fail(Written::No)),
+            (Heard::Answer(E::MESSAGE_TOO_LARGE), many, Verdict::Split),
+            (Heard::Answer(E::RECORD_LIST_TOO_LARGE), many, fail(Written::No)),
             (Heard::Answer(E::UNKNOWN_SERVER_ERROR), ANY, fail(Written::Maybe)),
         ] {
             assert_eq!(classify(heard, situation), verdict, "{heard:?} in {situation:?}");

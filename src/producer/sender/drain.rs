@@ -186,9 +186,7 @@ impl Sender {
         let slot = partition.window.get_mut(at)?;
         if slot.stamp.is_none() && (identity.is_some() || slot.batch.attempts == 0) {
             slot.stamp = identity.map(|id| partition.sequence.stamp(id, slot.batch.count()));
-            let (id, sequence) =
-                slot.stamp.map_or((ProducerIdentity::NONE, -1), |s| (s.identity, s.base_sequence));
-            slot.batch.stamp(id, sequence);
+            slot.write_stamp();
         }
         slot.state = SlotState::InFlight;
         slot.batch.attempts += 1;

@@ -45,9 +45,9 @@ impl Sender {
                 SlotState::Ended(_) | SlotState::Abandoned => {}
             }
         }
-        partition.window.retain(|s| !(s.is_waiting() && s.batch.completion().is_complete()));
+        partition.window.retain(|s| !(s.is_waiting() && s.batch.has_ended()));
         partition.settle();
-        let oldest = partition.window.iter().find(|slot| !slot.batch.completion().is_complete());
+        let oldest = partition.window.iter().find(|slot| !slot.batch.has_ended());
         if let Some(oldest) = oldest.map(|slot| slot.batch.created) {
             self.wake_at(oldest + timeout);
         }

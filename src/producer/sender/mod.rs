@@ -20,6 +20,7 @@ mod classify;
 mod drain;
 mod expiry;
 mod resolve;
+mod split;
 mod window;
 
 #[cfg(test)]

@@ -26,8 +26,7 @@ impl Sender {
             let Some(partition) = self.partitions.get_mut(index) else { continue };
             let Some(at) = partition.position(batch) else { continue };
             if let Some(slot) = partition.window.get_mut(at) {
-                slot.state =
-                    SlotState::Ended(Outcome::Written { base_offset: -1, log_append_time: -1 });
+                slot.state = SlotState::Ended(Outcome::WRITTEN_SOMEWHERE);
             }
             partition.settle();
         }
@@ -37,7 +36,7 @@ impl Sender {
     pub(super) fn resolve_lost(&mut self, sent: &Sent, error: &ClientError, now: Instant) {
         let heard = if error.maybe_written() { Heard::Nothing } else { Heard::NotSent };
         for &(index, batch) in &sent.batches {
-            let outcome = Outcome::Written { base_offset: -1, log_append_time: -1 };
+            let outcome = Outcome::WRITTEN_SOMEWHERE;
             let cause = Some(Cause::Client(error.clone()));
             self.resolve(index, batch, Ending { heard, cause, outcome }, now);
         }
@@ -61,7 +60,7 @@ impl Sender {
             let answer = topic
                 .and_then(|topic| topic.partition_responses.iter().find(|p| p.index == number));
             let Some(answer) = answer else {
-                let outcome = Outcome::Written { base_offset: -1, log_append_time: -1 };
+                let outcome = Outcome::WRITTEN_SOMEWHERE;
                 let ending = Ending { heard: Heard::Nothing, cause: None, outcome };
                 self.resolve(index, batch, ending, now);
                 continue;
@@ -115,6 +114,7 @@ impl Sender {
             acks_all: self.config.acks == -1,
             head,
             retries_left: slot.batch.attempts <= self.config.retries && !abandoned,
+            splittable: slot.batch.count() > 1 && !slot.maybe_written && !abandoned,
         };
         slot.batch.last_error = ending.cause.or_else(|| slot.batch.last_error.take());
         let verdict = classify(ending.heard, situation);
@@ -125,7 +125,7 @@ impl Sender {
                 }
                 slot.state = SlotState::Ended(match verdict {
                     Verdict::Written => ending.outcome,
-                    _ => Outcome::Written { base_offset: -1, log_append_time: -1 },
+                    _ => Outcome::WRITTEN_SOMEWHERE,
                 });
             }
             Verdict::Retry { written, refresh } => {
@@ -145,6 +145,11 @@ impl Sender {
                 slot.maybe_written = false;
                 slot.state = SlotState::Waiting { not_before: now };
                 self.sequencer.request_bump();
+            }
+            Verdict::Split => {
+                if !self.split(index, at, now) {
+                    self.fail(index, at, Written::No, ending.heard, now);
+                }
             }
             Verdict::Fail { written } => self.fail(index, at, written, ending.heard, now),
             Verdict::Fatal => {

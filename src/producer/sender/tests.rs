@@ -13,7 +13,7 @@ use crate::producer::delivery::{Delivery, RecordMetadata};
 use crate::producer::memory::Memory;
 use crate::producer::record::ProducerRecord;
 use crate::protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
-use crate::record::{Codec, batches};
+use crate::record::{Codec, RecordBatch, batches};
 use crate::types::TopicId;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -247,13 +247,27 @@ impl World {
 
     /// Answers everything, without faults, until all has ended.
     fn heal(&mut self) {
+        self.heal_refusing(|_| false);
+    }
+
+    /// As `heal`, but such batches are too large for the broker.
+    fn heal_refusing(&mut self, too_large: impl Fn(&RecordBatch) -> bool) {
         for _ in 0..10_000 {
             self.step();
             if self.unanswered_id {
                 self.give_id();
             }
             for node in [BrokerId(0), BrokerId(1)] {
-                self.answer(node, None);
+                let next = self.wire.get(&node).and_then(VecDeque::front);
+                let refuse = next.is_some_and(|produce| {
+                    let topics = produce.request.topic_data.iter();
+                    let mut data = topics.flat_map(|topic| &topic.partition_data);
+                    data.any(|data| {
+                        let bytes = data.records.clone().unwrap();
+                        too_large(&batches(bytes).next().unwrap().unwrap())
+                    })
+                });
+                self.answer(node, refuse.then_some(ErrorCode::MESSAGE_TOO_LARGE));
             }
             if self.sender.is_idle() && self.wire.values().all(VecDeque::is_empty) {
                 self.collect();
@@ -332,7 +346,8 @@ fn run_seed(seed: u64, config: SenderConfig) -> World {
                 world.leaders[partition] = BrokerId(random.i32(0..2));
                 world.epoch += 1;
             }
-            73..=75 => world.answer(node, Some(ErrorCode::INVALID_RECORD)),
+            73..=74 => world.answer(node, Some(ErrorCode::INVALID_RECORD)),
+            75 => world.answer(node, Some(ErrorCode::MESSAGE_TOO_LARGE)),
             76..=77 => world.now += MS(random.u64(0..4_000)),
             _ => world.now += MS(random.u64(0..10)),
         }
@@ -472,6 +487,38 @@ fn a_bump_waits_for_every_partition() {
     world.heal();
     world.check("barrier");
     assert_eq!(world.logs[&1].records.len(), 2);
+}
+
+/// Too large: halved until it fits, in order and with the numbers of the whole, beside others in flight; the records are
+/// told when the last part has ended.
+#[test]
+fn too_large_a_batch_is_halved_until_it_fits() {
+    let mut world = settled(config());
+    for _ in 0..7 {
+        world.send(0);
+    }
+    send_batch(&mut world, 0);
+    send_batch(&mut world, 0);
+    world.answer(BrokerId(0), Some(ErrorCode::MESSAGE_TOO_LARGE));
+    world.step();
+    assert!(world.sent[2].result.is_none());
+    world.heal_refusing(|batch| batch.header().count > 2);
+    world.check("halved");
+    assert_eq!(world.logs[&0].next_sequence, 10, "nothing was renumbered");
+    assert_eq!(world.logs[&0].identity.unwrap().epoch, 0);
+
+    // One record that is too large fails, and takes nothing with it.
+    world.send(0);
+    send_batch(&mut world, 0);
+    let lonely = world.next_value - 1;
+    world.heal_refusing(|batch| {
+        let records = batch.records(TOTAL).unwrap();
+        let values: Vec<_> = records.iter().map(|r| r.unwrap().value.unwrap().to_vec()).collect();
+        values.contains(&lonely.to_be_bytes().to_vec())
+    });
+    world.check("one too large");
+    let results = world.sent.iter().rev().take(2).map(|sent| sent.result.as_ref().unwrap().is_ok());
+    assert_eq!(results.collect::<Vec<_>>(), [false, true]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::producer::batch::Batch;
 use crate::producer::delivery::Outcome;
 use crate::producer::sequencer::{PartitionSequence, Stamp};
 use crate::time::Instant;
-use crate::types::{BrokerId, TopicId};
+use crate::types::{BrokerId, ProducerIdentity, TopicId};
 
 /// Who leads a partition, by the newest metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +117,14 @@ impl Slot {
             maybe_written: false,
             sent_to: None,
         }
+    }
+
+    /// Writes the stamp into the batch's header, or that it has none.
+    pub(super) fn write_stamp(&mut self) {
+        let (identity, sequence) = self
+            .stamp
+            .map_or((ProducerIdentity::NONE, -1), |stamp| (stamp.identity, stamp.base_sequence));
+        self.batch.stamp(identity, sequence);
     }
 
     /// Unanswered, abandoned or not.

@@ -10,6 +10,13 @@ pub(crate) struct Stamp {
     pub(crate) base_sequence: i32,
 }
 
+impl Stamp {
+    /// The stamp of what follows the first `count` records of a batch.
+    pub(crate) fn after(self, count: u32) -> Self {
+        Self { base_sequence: wrapping_add(self.base_sequence, count), ..self }
+    }
+}
+
 /// The sequence numbers of one partition of one topic id.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionSequence {
