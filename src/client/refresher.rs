@@ -11,21 +11,14 @@ use std::sync::Arc;
 pub(super) async fn run(core: Arc<Core>) {
     loop {
         let fetch = core.metadata.begin().await;
-        let failure = match ask(&core, &fetch).await {
-            Ok(response) if core.metadata.succeeded(&fetch, &response) => {
-                core.answered();
-                None
-            }
-            // A broker that is starting up; the rule counts it as a failure already.
-            Ok(_) => None,
+        let answer = ask(&core, &fetch).await;
+        match answer.and_then(|response| core.metadata.succeeded(&fetch, &response)) {
+            Ok(()) => core.answered(),
             Err(error) => {
-                let rebootstrap = is_rebootstrap_required(&error);
+                let required = is_rebootstrap_required(&error);
                 core.metadata.failed(&fetch, error);
-                Some(rebootstrap)
+                recover(&core, required);
             }
-        };
-        if let Some(required) = failure {
-            recover(&core, required);
         }
     }
 }

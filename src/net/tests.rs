@@ -513,6 +513,38 @@ mod opening {
         assert!(start.elapsed() <= settings().request_timeout * 200);
     }
 
+    /// Random contents under the right correlation id, and whole answers with a few bytes changed.
+    #[tokio::test(start_paused = true)]
+    async fn random_answers_give_an_answer_or_an_error() {
+        for seed in 0..300 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (connection, mut broker) = connected(&settings(), ROOM).await;
+            let call = connection.call(&metadata(), TIMEOUT);
+            let next = connection.call(&metadata(), TIMEOUT);
+            let request = broker.expect().await;
+            let mut answer = request.answer(&numbered(1));
+            if random.bool() {
+                answer.truncate(8);
+                answer.extend((0..random.usize(0..100)).map(|_| random.u8(..)));
+                let length = u32::try_from(answer.len() - 4).unwrap();
+                answer[..4].copy_from_slice(&length.to_be_bytes());
+            } else {
+                for _ in 0..random.usize(1..4) {
+                    let at = random.usize(8..answer.len());
+                    answer[at] = random.u8(..);
+                }
+            }
+            broker.send(&answer).await;
+            match call.await {
+                Ok(_) => assert!(connection.is_open(), "seed {seed}"),
+                Err(error) => {
+                    assert!(matches!(error, ClientError::Decode { .. }), "seed {seed}: {error:?}");
+                    assert_eq!(next.await.unwrap_err(), error, "seed {seed}");
+                }
+            }
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_silent_server_is_given_up_after_the_request_timeout() {
         let start = Instant::now();

@@ -17,7 +17,7 @@ mod snapshot;
 mod tests;
 
 use crate::config::ClientConfig;
-use crate::error::ClientError;
+use crate::error::{ClientError, ErrorCode};
 use crate::protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse,
 };
@@ -143,6 +143,9 @@ impl Metadata {
         loop {
             // Subscribed before looking, so that an answer between the two is not missed.
             let changed = self.changed();
+            if self.is_closed() {
+                return Err(ClientError::Closed);
+            }
             let snapshot = self.current.load();
             if let Some(view) = snapshot.topic(name) {
                 view.touch();
@@ -169,6 +172,9 @@ impl Metadata {
         let began = Instant::now();
         loop {
             let changed = self.changed();
+            if self.is_closed() {
+                return Err(ClientError::Closed);
+            }
             let snapshot = self.current();
             if snapshot.generation() > 0 {
                 return Ok(snapshot);
@@ -235,32 +241,29 @@ impl Metadata {
         }
     }
 
-    /// Takes up an answer, unless it names no broker.
-    pub(super) fn succeeded(&self, fetch: &Fetch, response: &MetadataResponse) -> bool {
+    /// Takes up an answer; one that names no broker is a failure.
+    pub(super) fn succeeded(
+        &self,
+        fetch: &Fetch,
+        response: &MetadataResponse,
+    ) -> Result<(), ClientError> {
         let now = Instant::now();
         let State { refresh, last_failure, doubts } = &mut *self.state.lock();
-        let merged = merge::merge(
-            &self.current.load(),
-            response,
-            &fetch.plan.topics,
-            |name| refresh.is_tracked(name),
-            now,
-        );
-        let Ok(merged) = merged else {
-            refresh.failed(&fetch.plan, fetch.began, now, fastrand::f64());
-            return false;
-        };
+        let tracked = |name: &str| refresh.is_tracked(name);
+        let old = self.current.load();
+        let merged = merge::merge(&old, response, &fetch.plan.topics, tracked, now)
+            .map_err(|merge::NoBrokers| no_brokers())?;
         for doubt in merged.doubts.iter().filter(|doubt| !doubts.contains(doubt)) {
             tracing::warn!("in an answer to Metadata: {doubt}");
         }
         *doubts = merged.doubts;
         *last_failure = None;
-        let (settled, changed) = (merged.settled, merged.changed);
-        refresh.succeeded(&fetch.plan, settled, changed, now, fastrand::f64());
+        refresh.succeeded(&fetch.plan, merged.settled, merged.changed, now, fastrand::f64());
         self.publish(merged.snapshot);
-        true
+        Ok(())
     }
 
+    /// The fetch has failed, or its answer was refused.
     pub(super) fn failed(&self, fetch: &Fetch, error: ClientError) {
         let state = &mut *self.state.lock();
         if state.last_failure.as_deref() == Some(&error) {
@@ -296,6 +299,16 @@ fn refusal(snapshot: &ClusterSnapshot, name: &str, start: u64) -> Option<ClientE
     let state = snapshot.topics.get(name)?;
     let trouble = state.trouble.filter(|trouble| !trouble.code.is_retriable())?;
     (state.answered > start).then(|| answered(trouble, Some(name)))
+}
+
+/// As one may get it from a broker that is starting up.
+fn no_brokers() -> ClientError {
+    ClientError::Broker {
+        code: ErrorCode::BROKER_NOT_AVAILABLE,
+        api: "Metadata",
+        subject: None,
+        message: Some("the answer names no broker".into()),
+    }
 }
 
 fn answered(trouble: Trouble, topic: Option<&str>) -> ClientError {
