@@ -6,4 +6,5 @@
 mod producer;
 mod producer_faults;
 mod reader;
+mod reader_faults;
 mod support;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use milena::broker::{Cluster, ClusterBuilder, StoredRecord};
 use milena::net::{Connect, Transport, connect_fn};
-use milena::{Producer, ProducerConfig};
+use milena::{
+    Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, Records, TopicPartition,
+};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,4 +42,44 @@ pub(crate) fn values(cluster: &Cluster, topic: &str, partition: i32) -> Vec<Stri
 
 fn text(bytes: Option<&[u8]>) -> String {
     String::from_utf8(bytes.expect("a value").to_vec()).unwrap()
+}
+
+/// A reader of the cluster with these properties.
+pub(crate) fn reader(cluster: &Cluster, properties: &[(&str, &str)]) -> Reader {
+    let config = ReaderConfig::builder()
+        .bootstrap_servers(cluster.bootstrap_servers())
+        .properties(properties.iter().copied())
+        .build()
+        .unwrap();
+    Reader::builder(config).connector(in_memory(cluster)).seed(1).build()
+}
+
+pub(crate) fn tp(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition::new(topic, partition)
+}
+
+/// Partition, offset and value of each record.
+pub(crate) fn flat(records: &Records) -> Vec<(i32, i64, String)> {
+    records.iter().map(|record| (record.partition, record.offset, text(record.value))).collect()
+}
+
+/// Polls until there are `count` records.
+pub(crate) async fn read(reader: &mut Reader, count: usize) -> Vec<(i32, i64, String)> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let records = reader.poll(10 * SECOND).await.unwrap();
+        assert!(!records.is_empty(), "only {} of {count} records came", all.len());
+        all.extend(flat(&records));
+    }
+    all
+}
+
+/// Sends values to a partition, one batch each, and waits for them.
+pub(crate) async fn write(cluster: &Cluster, topic: &str, partition: i32, values: &[&str]) {
+    let producer = producer(cluster, &[("linger.ms", "0")]);
+    for value in values {
+        let record = ProducerRecord::new(topic, *value).partition(partition);
+        producer.send(&record).await.unwrap().await.unwrap();
+    }
+    producer.close(SECOND).await.unwrap();
 }

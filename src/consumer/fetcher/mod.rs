@@ -25,6 +25,9 @@ mod completed;
 mod plan;
 mod sent;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
