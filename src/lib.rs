@@ -4,12 +4,10 @@
 
 #[cfg(feature = "broker")]
 pub mod broker;
-#[allow(dead_code, unused_imports)] // Until the producer and the reader use all of it.
 mod client;
 pub mod config;
 mod consumer;
 mod error;
-#[allow(dead_code, unused_imports)] // Until the producer and the reader use all of it.
 pub mod net;
 mod producer;
 #[doc(hidden)]

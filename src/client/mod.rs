@@ -36,10 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
 
-pub(crate) use metadata::{
-    BrokerNode, ClusterSnapshot, LeaderHint, PartitionMetadata, TopicMetadata,
-};
-pub(crate) use route::Leader;
+pub(crate) use metadata::{BrokerNode, ClusterSnapshot, LeaderHint, TopicMetadata};
 
 /// A client of one cluster, shared by its clones. When the last one is dropped, its connections and
 /// tasks end.
@@ -131,15 +128,6 @@ impl Client {
     /// Keeps a topic's metadata fresh from now on, without waiting for it.
     pub(crate) fn track(&self, name: &str) {
         self.core().metadata.track(name, false);
-    }
-
-    /// The first snapshot, or a later one; waits until some broker has answered, or fails as
-    /// [`Client::topic`].
-    pub(crate) async fn cluster(
-        &self,
-        deadline: Instant,
-    ) -> Result<Arc<ClusterSnapshot>, ClientError> {
-        self.core().metadata.cluster(deadline).await
     }
 
     /// Asks for fresh metadata, as soon as `retry.backoff.ms` allows. Does not wait.

@@ -9,13 +9,12 @@ use crate::error::{ClientError, ErrorCode};
 use crate::net::Connection;
 use crate::protocol::Request;
 use crate::time::{Backoff, Instant};
-use crate::types::{TopicId, TopicPartition};
+use crate::types::TopicPartition;
 use std::sync::Arc;
 
 /// What a request to the leader of a partition may need to know.
 #[derive(Debug)]
 pub(crate) struct Leader {
-    pub(crate) topic_id: TopicId,
     pub(crate) partition: PartitionMetadata,
     /// The connection that the request will go over, for the versions and features of the broker.
     pub(crate) connection: Arc<Connection>,
@@ -99,7 +98,7 @@ impl Client {
             return Err(ClientError::NoLeader { partition: partition.clone() });
         };
         let connection = self.connect(id).await?;
-        Ok(Leader { topic_id: topic.id, partition: found.clone(), connection })
+        Ok(Leader { partition: found.clone(), connection })
     }
 }
 

@@ -232,6 +232,18 @@ async fn until(client: &Client, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until some broker has answered.
+async fn known(client: &Client) {
+    until(client, || client.metadata().brokers().len() > 0).await;
+}
+
+/// The leader of a partition and its epoch.
+fn leader(client: &Client, topic: &str, partition: usize) -> Option<(i32, i32)> {
+    let snapshot = client.metadata();
+    let partition = snapshot.topic(topic)?.partitions.get(partition)?;
+    Some((partition.leader?.0, partition.leader_epoch))
+}
+
 mod metadata {
     use super::*;
 
@@ -242,7 +254,7 @@ mod metadata {
         assert_eq!(client.metadata().generation(), 0);
         let topic = client.topic("t", within(SOON)).await.unwrap();
         assert_eq!((&*topic.name, topic.partitions.len()), ("t", 2));
-        assert_eq!(client.metadata().leader("t", 1), Some((BrokerId(2), 4)));
+        assert_eq!(leader(&client, "t", 1), Some((2, 4)));
         assert_eq!(client.metadata().brokers().len(), 2);
         let asked = cluster.asked();
         let again = client.topic("t", within(SOON)).await.unwrap();
@@ -322,11 +334,11 @@ mod metadata {
         cluster.0.lock().topics.clear();
         client.request_refresh();
         until(&client, || client.metadata().trouble("t").is_some()).await;
-        assert_eq!(client.metadata().leader("t", 0), Some((BrokerId(1), 0)));
+        assert_eq!(leader(&client, "t", 0), Some((1, 0)));
         let _ = cluster.clone().with_topic("t", &[(1, 1)]);
         // Nobody has to ask: what is open is asked for again.
         until(&client, || client.metadata().trouble("t").is_none()).await;
-        assert_eq!(client.metadata().leader("t", 0), Some((BrokerId(1), 1)));
+        assert_eq!(leader(&client, "t", 0), Some((1, 1)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -334,10 +346,10 @@ mod metadata {
         let cluster = Cluster::new(&[1]).with_topic("t", &[(-1, 0)]);
         let client = cluster.client(&[]);
         client.topic("t", within(SOON)).await.unwrap();
-        assert_eq!(client.metadata().leader("t", 0), None);
+        assert_eq!(leader(&client, "t", 0), None);
         tokio::time::sleep(Duration::from_secs(60)).await;
         let _ = cluster.clone().with_topic("t", &[(1, 1)]);
-        until(&client, || client.metadata().leader("t", 0).is_some()).await;
+        until(&client, || leader(&client, "t", 0).is_some()).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -375,7 +387,7 @@ mod metadata {
         };
         assert!(client.update_leader(&hint) && !client.update_leader(&hint));
         changed.await.unwrap();
-        assert_eq!(client.metadata().leader("t", 0), Some((BrokerId(3), 6)));
+        assert_eq!(leader(&client, "t", 0), Some((3, 6)));
         assert!(client.connect(BrokerId(3)).await.is_ok());
     }
 }
@@ -446,7 +458,7 @@ mod bootstrap {
         let config =
             ClientConfig::builder().set("bootstrap.servers", "nowhere:9092").build().unwrap();
         let client = Client::new(config, Arc::new(connector));
-        let text = client.cluster(within(MS(3000))).await.unwrap_err().to_string();
+        let text = client.topic("t", within(MS(3000))).await.unwrap_err().to_string();
         assert!(text.contains("cannot resolve the name of bootstrap server nowhere"), "{text}");
         assert!(text.contains("no such host is known"), "{text}");
     }
@@ -471,14 +483,14 @@ mod bootstrap {
         for id in [1, 2] {
             let _ = client.call(BrokerId(id), &request).await;
         }
-        until(&client, || client.metadata().leader("t", 0) == Some((BrokerId(9), 1))).await;
+        until(&client, || leader(&client, "t", 0) == Some((9, 1))).await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_the_strategy_the_known_brokers_are_kept() {
         let cluster = Cluster::new(&[1]);
         let client = cluster.client(&[("metadata.recovery.strategy", "none")]);
-        client.cluster(within(SOON)).await.unwrap();
+        known(&client).await;
         cluster.door("host1", Door::Refuses);
         cluster.0.lock().hang_up.insert(ApiKey::METADATA);
         let before = cluster.attempts("boot").len();
@@ -492,7 +504,7 @@ mod bootstrap {
     async fn a_broker_may_ask_to_start_over() {
         let cluster = Cluster::new(&[1]);
         let client = cluster.client(&[]);
-        client.cluster(within(SOON)).await.unwrap();
+        known(&client).await;
         // From here on the broker itself is asked, not the bootstrap server.
         client.connect(BrokerId(1)).await.unwrap();
         let before = cluster.attempts("boot").len();
@@ -508,7 +520,7 @@ mod bootstrap {
     async fn a_cluster_that_only_errs_is_given_up_after_the_trigger() {
         let cluster = Cluster::new(&[1]);
         let client = cluster.client(&[("metadata.recovery.rebootstrap.trigger.ms", "20000")]);
-        client.cluster(within(SOON)).await.unwrap();
+        known(&client).await;
         client.connect(BrokerId(1)).await.unwrap();
         let before = cluster.attempts("boot").len();
         cluster.0.lock().metadata_error = ErrorCode::UNKNOWN_SERVER_ERROR;
@@ -599,7 +611,7 @@ mod connections {
     async fn a_lost_connection_is_opened_again_after_the_back_off_and_an_idle_one_at_once() {
         let cluster = Cluster::new(&[1]);
         let client = cluster.client(&[("connections.max.idle.ms", "10000")]);
-        client.cluster(within(SOON)).await.unwrap();
+        known(&client).await;
         client.connect(BrokerId(1)).await.unwrap().ended().await;
         assert!(client.connection(BrokerId(1)).is_none());
         let start = Instant::now();
@@ -654,7 +666,7 @@ mod routes {
     async fn any_broker_that_can_be_reached_will_do() {
         let cluster = Cluster::new(&[1, 2, 3]);
         let client = cluster.client(&[]);
-        client.cluster(within(SOON)).await.unwrap();
+        known(&client).await;
         cluster.door("host1", Door::Refuses);
         cluster.door("host3", Door::Refuses);
         for _ in 0..10 {
@@ -676,7 +688,7 @@ mod routes {
         let _ = cluster.clone().with_topic("t", &[(2, 1)]);
         let start = Instant::now();
         let mut epochs = Vec::new();
-        let request = |leader: &super::super::Leader| {
+        let request = |leader: &super::super::route::Leader| {
             epochs.push(leader.partition.leader_epoch);
             list_offsets()
         };
@@ -772,11 +784,10 @@ mod ending {
         let refused = [
             client.topic("t", within(SOON)).await.map(|_| ()),
             client.topic("absent", within(SOON)).await.map(|_| ()),
-            client.cluster(within(SOON)).await.map(|_| ()),
             client.connect(BrokerId(1)).await.map(|_| ()),
             client.changed().await,
         ];
-        assert_eq!(refused, [const { Err(ClientError::Closed) }; 5]);
+        assert_eq!(refused, [const { Err(ClientError::Closed) }; 4]);
         assert!(client.close(within(SOON)).await, "closing twice");
     }
 }

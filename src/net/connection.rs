@@ -97,6 +97,7 @@ impl Connection {
 
     /// The level of a feature that the cluster has finalized, such as `transaction.version`, as of
     /// the connecting.
+    #[expect(dead_code, reason = "transactions choose their protocol by it")]
     pub(crate) fn finalized_feature(&self, name: &str) -> Option<i16> {
         self.apis.finalized_feature(name)
     }

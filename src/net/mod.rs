@@ -22,7 +22,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use connection::{Call, Connection, ConnectionSettings, Sending};
+pub(crate) use connection::{Connection, ConnectionSettings};
 pub use connector::{
     Connect, ConnectFn, Connecting, ResolveError, TcpConnector, Transport, connect_fn,
 };

@@ -159,29 +159,7 @@ impl Metadata {
             asked = true;
             match tokio::time::timeout_at(deadline, changed).await {
                 Ok(news) => news?,
-                Err(_) => return Err(self.timed_out(Some(name), began)),
-            }
-        }
-    }
-
-    /// Waits until some broker has answered.
-    pub(super) async fn cluster(
-        &self,
-        deadline: Instant,
-    ) -> Result<Arc<ClusterSnapshot>, ClientError> {
-        let began = Instant::now();
-        loop {
-            let changed = self.changed();
-            if self.is_closed() {
-                return Err(ClientError::Closed);
-            }
-            let snapshot = self.current();
-            if snapshot.generation() > 0 {
-                return Ok(snapshot);
-            }
-            match tokio::time::timeout_at(deadline, changed).await {
-                Ok(news) => news?,
-                Err(_) => return Err(self.timed_out(None, began)),
+                Err(_) => return Err(self.timed_out(name, began)),
             }
         }
     }
@@ -199,13 +177,13 @@ impl Metadata {
         self.wake.notify_one();
     }
 
-    fn timed_out(&self, topic: Option<&str>, began: Instant) -> ClientError {
-        let trouble = topic.and_then(|name| self.current.load().trouble(name));
-        let last = match trouble {
-            Some(trouble) => Some(Arc::new(answered(trouble, topic))),
+    fn timed_out(&self, name: &str, began: Instant) -> ClientError {
+        let last = match self.current.load().trouble(name) {
+            Some(trouble) => Some(Arc::new(answered(trouble, name))),
             None => self.state.lock().last_failure.clone(),
         };
-        ClientError::MetadataTimeout { topic: topic.map(Into::into), waited: began.elapsed(), last }
+        let topic = Some(name.into());
+        ClientError::MetadataTimeout { topic, waited: began.elapsed(), last }
     }
 
     /// Ends all waits.
@@ -298,7 +276,7 @@ impl Metadata {
 fn refusal(snapshot: &ClusterSnapshot, name: &str, start: u64) -> Option<ClientError> {
     let state = snapshot.topics.get(name)?;
     let trouble = state.trouble.filter(|trouble| !trouble.code.is_retriable())?;
-    (state.answered > start).then(|| answered(trouble, Some(name)))
+    (state.answered > start).then(|| answered(trouble, name))
 }
 
 /// As one may get it from a broker that is starting up.
@@ -311,11 +289,11 @@ fn no_brokers() -> ClientError {
     }
 }
 
-fn answered(trouble: Trouble, topic: Option<&str>) -> ClientError {
+fn answered(trouble: Trouble, topic: &str) -> ClientError {
     ClientError::Broker {
         code: trouble.code,
         api: "Metadata",
-        subject: topic.map(|name| format!("topic '{name}'").into()),
+        subject: Some(format!("topic '{topic}'").into()),
         message: None,
     }
 }

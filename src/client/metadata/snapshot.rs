@@ -140,16 +140,6 @@ impl ClusterSnapshot {
         self.generation
     }
 
-    /// The cluster's id, if the brokers tell it.
-    pub(crate) fn cluster_id(&self) -> Option<&str> {
-        self.cluster_id.as_deref()
-    }
-
-    /// The broker that takes changes to topics.
-    pub(crate) fn controller(&self) -> Option<BrokerId> {
-        self.controller
-    }
-
     /// The brokers, in order of id; none until a first answer has come.
     pub(crate) fn brokers(&self) -> impl ExactSizeIterator<Item = &Arc<BrokerNode>> {
         self.brokers.values()
@@ -172,16 +162,6 @@ impl ClusterSnapshot {
     /// What brokers say of a topic instead of describing it, and since when.
     pub(crate) fn trouble(&self, name: &str) -> Option<Trouble> {
         self.topics.get(name)?.trouble
-    }
-
-    pub(crate) fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionMetadata> {
-        self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)
-    }
-
-    /// The leader of a partition and its epoch.
-    pub(crate) fn leader(&self, topic: &str, partition: i32) -> Option<(BrokerId, i32)> {
-        let partition = self.partition(topic, partition)?;
-        Some((partition.leader?, partition.leader_epoch))
     }
 }
 

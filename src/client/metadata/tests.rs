@@ -69,9 +69,14 @@ impl World {
         self.merge(&response(vec![topic]))
     }
 
-    fn leader(&self, partition: i32) -> Option<(i32, i32)> {
-        self.snapshot.leader("t", partition).map(|(id, epoch)| (id.0, epoch))
+    fn leader(&self, partition: usize) -> Option<(i32, i32)> {
+        leader(&self.snapshot, partition)
     }
+}
+
+fn leader(snapshot: &ClusterSnapshot, partition: usize) -> Option<(i32, i32)> {
+    let partition = &snapshot.topic("t")?.partitions.get(partition)?;
+    Some((partition.leader?.0, partition.leader_epoch))
 }
 
 mod merging {
@@ -130,10 +135,10 @@ mod merging {
         other.cluster_id = Some("other".to_owned());
         let merged = world.merge(&other);
         assert_eq!((world.leader(0), world.leader(1)), (Some((2, 0)), None));
-        assert_eq!((world.snapshot.cluster_id(), merged.doubts.len()), (Some("other"), 1));
+        assert_eq!((world.snapshot.cluster_id.as_deref(), merged.doubts.len()), (Some("other"), 1));
         // A broker that tells no id is of the same cluster.
         world.merge(&MetadataResponse { cluster_id: None, ..other });
-        assert_eq!(world.snapshot.cluster_id(), Some("other"));
+        assert_eq!(world.snapshot.cluster_id.as_deref(), Some("other"));
     }
 
     #[test]
@@ -176,11 +181,11 @@ mod merging {
         assert!(!world.answer(topic(vec![partition(0, -1, 6), partition(1, 2, 5)])).settled);
         let since = world.now;
         world.answer(topic(vec![partition(0, -1, 7), partition(1, 2, 5)]));
-        let found = world.snapshot.partition("t", 0).unwrap();
+        let found = world.snapshot.topic("t").unwrap().partitions[0].clone();
         assert_eq!((found.leader, found.leaderless_since), (None, Some(since)));
         assert_eq!(world.leader(1), Some((2, 5)));
         assert!(world.answer(topic(vec![partition(0, 3, 8), partition(1, 2, 5)])).settled);
-        assert_eq!(world.snapshot.partition("t", 0).unwrap().leaderless_since, None);
+        assert_eq!(world.snapshot.topic("t").unwrap().partitions[0].clone().leaderless_since, None);
     }
 
     #[test]
@@ -263,9 +268,9 @@ mod merging {
     fn the_controller_has_to_be_a_broker() {
         let mut world = World::new();
         world.merge(&MetadataResponse { controller_id: 2, ..response(vec![]) });
-        assert_eq!(world.snapshot.controller(), Some(BrokerId(2)));
+        assert_eq!(world.snapshot.controller, Some(BrokerId(2)));
         world.merge(&MetadataResponse { controller_id: 9, ..response(vec![]) });
-        assert_eq!(world.snapshot.controller(), None);
+        assert_eq!(world.snapshot.controller, None);
     }
 
     /// Whatever is answered: no epoch goes down, no partition goes away, every leader is a broker.
@@ -364,7 +369,7 @@ mod hints {
         world.answer(topic(vec![partition(0, 1, 5)]));
         let hint = hint(9, 6, Some(node(9, "host9")));
         let snapshot = apply_hint(&world.snapshot, &hint).unwrap();
-        assert_eq!(snapshot.leader("t", 0), Some((BrokerId(9), 6)));
+        assert_eq!(leader(&snapshot, 0), Some((9, 6)));
         assert_eq!(snapshot.broker(BrokerId(9)).unwrap().host, "host9");
         assert_eq!(snapshot.brokers().len(), 4);
     }
