@@ -7,6 +7,7 @@ pub mod broker;
 mod client;
 pub mod config;
 mod consumer;
+mod counter;
 mod error;
 pub mod net;
 mod producer;

@@ -14,15 +14,16 @@ use std::path::{Path, PathBuf};
 const CRATE: &str = "
     types     ->
     time      ->
+    counter   ->
     error     -> types
     protocol  -> types time error
     record    -> types time error
     config    -> types time error
     net       -> types time error protocol config
-    client    -> types time error protocol config net
+    client    -> types time counter error protocol config net
     producer  -> types time error protocol config net client record
     consumer  -> types time error protocol config net client record
-    broker    -> types time error protocol record
+    broker    -> types time counter error protocol record
 ";
 
 /// The same inside the producer; behind the bar what a part uses of the rest of the crate. `mod` is the public face,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::builder::ClusterBuilder;
@@ -19,6 +18,7 @@ use super::shared::Shared;
 use super::state::{Placement, State};
 use super::topic_spec::TopicSpec;
 use super::{connection, listener};
+use crate::counter::Counter;
 use crate::error::ErrorCode;
 use crate::protocol::ApiKey;
 use crate::types::{BrokerId, TopicId, TopicPartition};
@@ -54,15 +54,16 @@ struct Handle {
 struct NodeRun {
     /// The TCP port it listens on, the same after a restart.
     port: u16,
-    /// Changes when the node stops, and is closed with the last handle; either ends its connections. A number rather
+    /// Rises when the node stops and when the last handle is dropped; either ends its connections. A number rather
     /// than a flag: a connection that does not get to run between a stop and a restart must end too.
-    stops: watch::Sender<u64>,
+    stops: Arc<Counter>,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         for node in self.nodes.values() {
+            node.stops.raise();
             if let Some(task) = node.accepting.lock().take() {
                 task.abort();
             }
@@ -88,7 +89,7 @@ impl Cluster {
             let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
             let node = NodeRun {
                 port: address.map_or(0, |address| address.port()),
-                stops: watch::Sender::new(0),
+                stops: Arc::default(),
                 accepting: Mutex::new(listener.map(|listener| accept(&shared, id, listener))),
             };
             (id, node)
@@ -154,12 +155,15 @@ impl Cluster {
     {
         let shared = Arc::clone(&self.handle.shared);
         let running = self.state(|state| state.nodes.get(&node).is_some_and(|node| node.running));
-        let stops = self.handle.nodes.get(&node).filter(|_| running).map(|n| n.stops.subscribe());
+        let stopped =
+            self.handle.nodes.get(&node).filter(|_| running).map(|n| n.stops.above(n.stops.get()));
         async move {
-            let Some(mut stops) = stops else { return };
+            let Some(stopped) = stopped else { return };
             tokio::select! {
+                // So that a simulation's seed gives the same run.
+                biased;
+                _ = stopped => {}
                 () = connection::serve(&shared, node, stream) => {}
-                _ = stops.changed() => {}
             }
         }
     }
@@ -206,7 +210,7 @@ impl Cluster {
         if !self.handle.shared.change(|state| state.node_stopped(id)) {
             return Ok(());
         }
-        node.stops.send_modify(|stops| *stops += 1);
+        node.stops.raise();
         let accepting = node.accepting.lock().take();
         if let Some(task) = accepting {
             task.abort();

@@ -12,21 +12,25 @@ use crate::error::{ClientError, DisconnectReason, Peer};
 use crate::net::{Connect, Connection, ConnectionSettings};
 use crate::time::Instant;
 use crate::types::BrokerId;
+use futures_util::FutureExt;
+use futures_util::future::Shared;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Weak};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-/// How an attempt to connect ended; `None` while it has not.
-type Outcome = Option<Result<Arc<Connection>, ClientError>>;
+/// How an attempt to connect ended.
+type Outcome = Result<Arc<Connection>, ClientError>;
+/// For all who wait for it, in their order.
+type Waiting = Shared<oneshot::Receiver<Outcome>>;
 
 #[derive(Debug, Default)]
 struct Slot {
     open: Option<Arc<Connection>>,
     /// The attempt that is under way; for all who want the connection.
-    attempt: Option<watch::Receiver<Outcome>>,
+    attempt: Option<Waiting>,
     reconnect: Reconnect,
     address: Option<HostPort>,
 }
@@ -99,15 +103,12 @@ impl Pool {
     ) -> impl Future<Output = Result<Arc<Connection>, ClientError>> + Send + use<> {
         let ready = self.ready_or_attempt(id, address);
         async move {
-            let mut attempt = match ready {
+            let attempt = match ready {
                 Ok(connection) => return Ok(connection),
                 Err(attempt) => attempt.ok_or(ClientError::Closed)?,
             };
-            match attempt.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone().unwrap_or(Err(ClientError::Closed)),
-                // The attempt was dropped with the pool.
-                Err(_) => Err(ClientError::Closed),
-            }
+            // The attempt may be dropped with the pool.
+            attempt.await.unwrap_or(Err(ClientError::Closed))
         }
     }
 
@@ -115,7 +116,7 @@ impl Pool {
         self: &Arc<Self>,
         id: BrokerId,
         address: &HostPort,
-    ) -> Result<Arc<Connection>, Option<watch::Receiver<Outcome>>> {
+    ) -> Result<Arc<Connection>, Option<Waiting>> {
         let mut slots = self.slots.lock();
         if slots.closed {
             return Err(None);
@@ -133,7 +134,8 @@ impl Pool {
             slot.reconnect = Reconnect::default();
             slot.address = Some(address.clone());
         }
-        let (told, outcome) = watch::channel(None);
+        let (told, outcome) = oneshot::channel();
+        let outcome = outcome.shared();
         slot.attempt = Some(outcome.clone());
         while attempts.try_join_next().is_some() {}
         let named = Some(id).filter(|id| id.0 >= 0);
@@ -200,7 +202,7 @@ impl Pool {
 }
 
 /// One attempt to connect, after the back-off. It does not keep the pool alive.
-async fn attempt(pool: Weak<Pool>, id: BrokerId, peer: Peer, told: watch::Sender<Outcome>) {
+async fn attempt(pool: Weak<Pool>, id: BrokerId, peer: Peer, told: oneshot::Sender<Outcome>) {
     let not_before = pool.upgrade().and_then(|pool| {
         pool.slots.lock().by_id.get(&id).and_then(|slot| slot.reconnect.not_before())
     });
@@ -216,5 +218,6 @@ async fn attempt(pool: Weak<Pool>, id: BrokerId, peer: Peer, told: watch::Sender
     let result = Connection::open(&*connector, peer, &settings, allowance).await;
     let Some(pool) = pool.upgrade() else { return };
     pool.ended(id, &result);
-    told.send_replace(Some(result));
+    // Nobody need be waiting.
+    let _ = told.send(result);
 }

@@ -154,7 +154,11 @@ impl Driver {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
+        // Biased, so that a seed gives the same run. Only commands could be starved, so they come first: what the others
+        // wait for is looked at in every turn.
         tokio::select! {
+            biased;
+            command = self.commands.recv(), if self.state != State::Abandoned => self.command(command),
             Some(event) = self.pending.next() => {
                 self.handle(event);
                 // Answers that came together are dealt with together.
@@ -164,7 +168,6 @@ impl Driver {
             }
             () = self.accumulator.changed() => {}
             Ok(()) = &mut self.newer => {}
-            command = self.commands.recv(), if self.state != State::Abandoned => self.command(command),
             () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
         }
     }

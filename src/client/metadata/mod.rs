@@ -17,6 +17,7 @@ mod snapshot;
 mod tests;
 
 use crate::config::ClientConfig;
+use crate::counter::Counter;
 use crate::error::{ClientError, ErrorCode};
 use crate::protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse,
@@ -27,7 +28,7 @@ use parking_lot::Mutex;
 use refresh::{Plan, Refresh, Times};
 use std::future::Future;
 use std::sync::Arc;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 pub(crate) use merge::LeaderHint;
 pub(crate) use snapshot::{BrokerNode, ClusterSnapshot, PartitionMetadata, TopicMetadata, Trouble};
@@ -55,12 +56,8 @@ impl Fetch {
     }
 }
 
-/// What waiters look at: how many snapshots there have been, and whether there will be more.
-#[derive(Debug, Clone, Copy, Default)]
-struct Progress {
-    generation: u64,
-    closed: bool,
-}
+/// The generation after the last one: there will be no more.
+const CLOSED: u64 = u64::MAX;
 
 #[derive(Debug)]
 struct State {
@@ -75,7 +72,8 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Metadata {
     current: ArcSwap<ClusterSnapshot>,
-    progress: watch::Sender<Progress>,
+    /// The generation of the current snapshot, or [`CLOSED`].
+    generation: Arc<Counter>,
     state: Mutex<State>,
     /// Wakes the refresher when the rule may have another answer.
     wake: Notify,
@@ -92,7 +90,7 @@ impl Metadata {
         let refresh = Refresh::new(times);
         Self {
             current: ArcSwap::default(),
-            progress: watch::Sender::default(),
+            generation: Arc::default(),
             state: Mutex::new(State { refresh, last_failure: None, doubts: Vec::new() }),
             wake: Notify::new(),
         }
@@ -123,12 +121,9 @@ impl Metadata {
     /// Waits for a snapshot later than the one that is current now. Ends with `Closed` when there
     /// will be none.
     pub(super) fn changed(&self) -> impl Future<Output = Result<(), ClientError>> + Send + use<> {
-        let mut progress = self.progress.subscribe();
-        let seen = progress.borrow_and_update().generation;
-        async move {
-            let news = progress.wait_for(|now| now.closed || now.generation > seen).await;
-            if news.is_ok_and(|now| !now.closed) { Ok(()) } else { Err(ClientError::Closed) }
-        }
+        let seen = self.generation.get().min(CLOSED - 1);
+        let later = self.generation.above(seen);
+        async move { if later.await == CLOSED { Err(ClientError::Closed) } else { Ok(()) } }
     }
 
     /// Waits for the view of a topic, and keeps it fresh from then on.
@@ -188,11 +183,11 @@ impl Metadata {
 
     /// Ends all waits.
     pub(super) fn close(&self) {
-        self.progress.send_modify(|progress| progress.closed = true);
+        self.generation.raise_to(CLOSED);
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.progress.borrow().closed
+        self.generation.get() == CLOSED
     }
 
     // For the refresher.
@@ -268,7 +263,7 @@ impl Metadata {
         let generation = snapshot.generation();
         tracing::debug!("{snapshot}");
         self.current.store(Arc::new(snapshot));
-        self.progress.send_modify(|progress| progress.generation = generation);
+        self.generation.raise_to(generation);
     }
 }
 
