@@ -155,6 +155,9 @@ pub enum DeliveryErrorKind {
     Refused(ErrorCode),
     /// The connection failed, and no retry was left.
     Disconnected,
+    /// The leader cannot be sent the batch; [`DeliveryError::last_error`] says why, such as that it speaks no version
+    /// that this client does.
+    Unsendable,
     /// The batch could not be compressed.
     Compression {
         /// What the codec said.
@@ -240,7 +243,8 @@ impl DeliveryError {
         match &self.0.kind {
             DeliveryErrorKind::TimedOut { .. } | DeliveryErrorKind::Disconnected => true,
             DeliveryErrorKind::Refused(code) => code.is_retriable(),
-            DeliveryErrorKind::Compression { .. }
+            DeliveryErrorKind::Unsendable
+            | DeliveryErrorKind::Compression { .. }
             | DeliveryErrorKind::Closed
             | DeliveryErrorKind::Fatal(_) => false,
         }
@@ -276,6 +280,9 @@ impl fmt::Display for DeliveryError {
             )?,
             DeliveryErrorKind::Refused(code) => write!(f, "{tp} refused the record: {code}")?,
             DeliveryErrorKind::Disconnected => write!(f, "the leader of {tp} disconnected")?,
+            DeliveryErrorKind::Unsendable => {
+                write!(f, "the leader of {tp} cannot be sent the record")?
+            }
             DeliveryErrorKind::Compression { reason } => {
                 write!(f, "the batch for {tp} could not be compressed: {reason}")?;
             }

@@ -235,8 +235,7 @@ impl Driver {
     fn produce(&mut self, produce: Produce) {
         let Produce { token, node, request, by_topic_id } = produce;
         let Some(connection) = self.client.connection(node) else {
-            let error = ClientError::Closed;
-            return self.sender.handle_produced(token, Err(error), Instant::now());
+            return self.sender.handle_unsent(token, Instant::now());
         };
         let highest = if by_topic_id { i16::MAX } else { LAST_PRODUCE_BY_NAME };
         let version = match connection.version_up_to::<ProduceRequest>(highest) {

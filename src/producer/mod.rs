@@ -175,7 +175,8 @@ impl Producer {
     /// A close that is dropped goes on in the background.
     pub async fn close(&self, timeout: Duration) -> Result<(), CloseError> {
         let (reply, failed) = oneshot::channel();
-        let deadline = Instant::now() + timeout;
+        let now = Instant::now();
+        let deadline = now.checked_add(timeout).unwrap_or(now + FAR);
         if self.inner.commands.send(Command::Close(deadline, reply)).await.is_err() {
             return Ok(());
         }
@@ -212,6 +213,9 @@ impl fmt::Debug for Producer {
             .finish_non_exhaustive()
     }
 }
+
+/// Stands for a time-out that is longer than time can be counted.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Why a record cannot be accepted at once.
 enum Blocked {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | NONE | written |
 //! | DUPLICATE_SEQUENCE_NUMBER | written before, offset unknown |
+//! | the request cannot be sent to this broker | fail |
 //! | nothing (disconnect, time-out) | retry, maybe written |
 //! | REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND, NOT_LEADER_OR_FOLLOWER with acks=all | retry, maybe written |
 //! | any other retriable code | retry, not written |
@@ -24,6 +25,8 @@ pub(crate) enum Heard {
     Nothing,
     /// The request never left.
     NotSent,
+    /// The request cannot be put in a form that the broker understands.
+    Unsendable,
 }
 
 /// What the verdict depends on beside that.
@@ -73,6 +76,7 @@ pub(crate) fn classify(heard: Heard, situation: Situation) -> Verdict {
         Heard::Answer(code) => code,
         Heard::Nothing => return retry(Written::Maybe, true, situation),
         Heard::NotSent => return retry(Written::No, true, situation),
+        Heard::Unsendable => return Verdict::Fail { written: Written::No },
     };
     match code {
         ErrorCode::NONE => Verdict::Written,
@@ -154,6 +158,7 @@ mod tests {
             (Heard::Nothing, last, fail(Written::Maybe)),
             (Heard::NotSent, ANY, retry(Written::No, true)),
             (Heard::NotSent, last, fail(Written::No)),
+            (Heard::Unsendable, ANY, fail(Written::No)),
             (Heard::Answer(E::REQUEST_TIMED_OUT), ANY, retry(Written::Maybe, false)),
             (Heard::Answer(E::NOT_ENOUGH_REPLICAS), ANY, retry(Written::No, false)),
             (Heard::Answer(E::NOT_ENOUGH_REPLICAS), last, fail(Written::No)),

@@ -1,12 +1,13 @@
 //! Which batches leave now: fairly over the partitions, per broker, up to `max.request.size` and the requests that may
 //! be in flight. A request takes at most one batch of a partition, as Kafka wants it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::error::{DeliveryErrorKind, Persistence};
 use crate::producer::accumulator::Front;
+use crate::producer::sender::node::{NodeState, Readiness};
 use crate::producer::sender::window::{Slot, SlotState};
-use crate::producer::sender::{Action, IDEMPOTENT_WINDOW, Node, NodeState, Produce, Sender, Sent};
+use crate::producer::sender::{Action, IDEMPOTENT_WINDOW, Produce, Sender, Sent};
 use crate::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::time::Instant;
 use crate::types::{BrokerId, ProducerIdentity};
@@ -56,7 +57,7 @@ impl Sender {
     }
 
     fn drain_round(&mut self, now: Instant, identity: Option<ProducerIdentity>) -> bool {
-        let mut drafts: HashMap<BrokerId, Draft> = HashMap::new();
+        let mut drafts: BTreeMap<BrokerId, Draft> = BTreeMap::new();
         let mut left_out = None;
         for at in 0..self.active.len() {
             let Some(&index) = self.active.get(at) else { break };
@@ -77,8 +78,6 @@ impl Sender {
         self.active.rotate_left(turn);
         drafts.retain(|_, draft| !draft.batches.is_empty());
         let progress = !drafts.is_empty();
-        let mut drafts: Vec<_> = drafts.into_iter().collect();
-        drafts.sort_unstable_by_key(|&(node, _)| node);
         for (node, draft) in drafts {
             self.dispatch(node, draft);
         }
@@ -143,19 +142,16 @@ impl Sender {
             return None;
         };
         let node = self.nodes.entry(leader).or_default();
-        match node.state {
-            NodeState::Connected => (node.in_flight < self.config.max_in_flight).then_some(leader),
-            NodeState::Connecting => None,
-            NodeState::Unreachable(until) if now < until => {
-                self.wake_at(until);
-                None
-            }
-            NodeState::Unconnected | NodeState::Unreachable(_) => {
+        match node.readiness(self.config.max_in_flight, now) {
+            Readiness::Ready => return Some(leader),
+            Readiness::Busy => {}
+            Readiness::Until(until) => self.wake_at(until),
+            Readiness::Unconnected => {
                 node.state = NodeState::Connecting;
                 self.actions.push(Action::Connect(leader));
-                None
             }
         }
+        None
     }
 
     /// Takes the batch into the window as in flight and stamps it, unless it is stamped already.
@@ -222,8 +218,7 @@ impl Sender {
             timeout_ms: i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
         };
-        let entry: &mut Node = self.nodes.entry(node).or_default();
-        entry.in_flight += 1;
+        self.nodes.entry(node).or_default().in_flight += 1;
         self.requests.insert(token, Sent { node, batches: draft.batches });
         self.actions.push(Action::Produce(Produce { token, node, request, by_topic_id }));
     }

@@ -19,6 +19,7 @@
 mod classify;
 mod drain;
 mod expiry;
+mod node;
 mod resolve;
 mod split;
 mod window;
@@ -30,9 +31,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::client::LeaderHint;
-use crate::error::ClientError;
-use crate::error::ErrorCode;
-use crate::error::{Cause, DeliveryErrorKind, FatalError, Persistence};
+use crate::error::{Cause, ClientError, DeliveryErrorKind, ErrorCode, FatalError, Persistence};
 use crate::producer::accumulator::{Accumulator, PartitionQueue};
 use crate::producer::delivery::Completion;
 use crate::producer::sequencer::Sequencer;
@@ -40,8 +39,9 @@ use crate::protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use crate::time::{Backoff, Duration, Instant};
 use crate::types::{BrokerId, ProducerIdentity, TopicId};
 
+use node::{Node, NodeState};
 pub(crate) use window::Leadership;
-use window::Partition;
+use window::{Partition, SlotState};
 
 /// The rules that the sender goes by, from the configuration.
 #[derive(Debug, Clone)]
@@ -113,23 +113,6 @@ pub(crate) struct Sender {
     deadline: Option<Instant>,
     closing: bool,
     random: fastrand::Rng,
-}
-
-#[derive(Debug, Default)]
-struct Node {
-    state: NodeState,
-    in_flight: usize,
-    last_error: Option<ClientError>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum NodeState {
-    #[default]
-    Unconnected,
-    Connecting,
-    Connected,
-    /// The last attempt failed; the next may be made then.
-    Unreachable(Instant),
 }
 
 /// What a request carried.
@@ -258,11 +241,30 @@ impl Sender {
                 drop(response);
                 self.resolve_unacknowledged(&sent);
             }
-            Ok(response) => self.resolve_response(&sent, &response, now),
+            Ok(response) => {
+                node.throttle(response.throttle_time_ms, now);
+                self.resolve_response(&sent, &response, now);
+            }
             Err(error) => {
                 node.state = NodeState::Unconnected;
                 node.last_error = Some(error.clone());
                 self.resolve_lost(&sent, &error, now);
+            }
+        }
+    }
+
+    /// A produce request was not sent: the connection had closed before.
+    pub(crate) fn handle_unsent(&mut self, token: u64, now: Instant) {
+        let Some(sent) = self.requests.remove(&token) else { return };
+        let node = self.nodes.entry(sent.node).or_default();
+        node.in_flight = node.in_flight.saturating_sub(1);
+        node.state = NodeState::Unconnected;
+        for (index, batch) in sent.batches {
+            let Some(partition) = self.partitions.get_mut(index) else { continue };
+            let at = partition.position(batch);
+            if let Some(slot) = at.and_then(|at| partition.window.get_mut(at)) {
+                slot.state = SlotState::Waiting { not_before: now };
+                slot.batch.attempts = slot.batch.attempts.saturating_sub(1);
             }
         }
     }
@@ -315,7 +317,7 @@ impl Sender {
             partition.active = false;
             let name = partition.queue.topic_partition();
             for mut slot in partition.window.drain(..) {
-                if let window::SlotState::Ended(outcome) = slot.state {
+                if let SlotState::Ended(outcome) = slot.state {
                     slot.batch.complete(outcome);
                     continue;
                 }

@@ -34,7 +34,13 @@ impl Sender {
 
     /// Nothing more will be heard of the request.
     pub(super) fn resolve_lost(&mut self, sent: &Sent, error: &ClientError, now: Instant) {
-        let heard = if error.maybe_written() { Heard::Nothing } else { Heard::NotSent };
+        let heard = match error {
+            error if error.maybe_written() => Heard::Nothing,
+            ClientError::UnsupportedVersion { .. } | ClientError::Encode { .. } => {
+                Heard::Unsendable
+            }
+            _ => Heard::NotSent,
+        };
         for &(index, batch) in &sent.batches {
             let outcome = Outcome::WRITTEN_SOMEWHERE;
             let cause = Some(Cause::Client(error.clone()));
@@ -171,6 +177,7 @@ impl Sender {
         let kind = match heard {
             Heard::Answer(code) => DeliveryErrorKind::Refused(code),
             Heard::Nothing | Heard::NotSent => DeliveryErrorKind::Disconnected,
+            Heard::Unsendable => DeliveryErrorKind::Unsendable,
         };
         let error = slot.batch.error(name, kind, persistence(slot), now);
         slot.state = SlotState::Ended(Outcome::Failed(error));

@@ -557,6 +557,42 @@ fn retries_are_counted_and_back_off() {
     assert_eq!((error.attempts(), error.persistence()), (3, Persistence::NotWritten));
 }
 
+/// A connection that closed before the request got to it costs neither an attempt nor a back-off.
+#[test]
+fn an_unsent_request_goes_again_at_once() {
+    let mut world = settled(SenderConfig { retries: 0, ..config() });
+    send_batch(&mut world, 0);
+    let produce = world.pop(BrokerId(0)).unwrap();
+    world.sender.handle_unsent(produce.token, world.now);
+    world.step();
+    world.step();
+    let again = world.pop(BrokerId(0)).unwrap();
+    assert_eq!(again.request, produce.request, "the same bytes");
+    let response = world.apply(&again, None);
+    world.sender.handle_produced(again.token, Ok(response), world.now);
+    world.collect();
+    world.check("unsent");
+}
+
+/// KIP-219: a broker that throttles gets nothing until its time is over, and others are not held up.
+#[test]
+fn a_throttling_broker_is_left_alone() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    let produce = world.pop(BrokerId(0)).unwrap();
+    let response = ProduceResponse { throttle_time_ms: 300, ..world.apply(&produce, None) };
+    world.sender.handle_produced(produce.token, Ok(response), world.now);
+    let until = world.now + MS(300);
+    send_batch(&mut world, 0);
+    send_batch(&mut world, 1);
+    assert!(world.wire[&BrokerId(0)].is_empty());
+    assert_eq!(world.wire[&BrokerId(1)].len(), 1);
+    assert_eq!(world.sender.next_deadline(), Some(until));
+    world.now = until;
+    world.step();
+    assert_eq!(world.wire[&BrokerId(0)].len(), 1);
+}
+
 #[test]
 fn nothing_to_do_has_no_deadline() {
     let mut world = settled(config());
