@@ -3,7 +3,8 @@
 
 use milena::broker::Cluster;
 
-use crate::oracle::Record;
+use crate::oracle::{Record, StoredRecord};
+use crate::ours;
 use crate::runner::Kafka;
 use crate::samples::{CODECS, numbered, shapes};
 use crate::tools::PerfTest;
@@ -47,6 +48,11 @@ async fn producer_performance(kafka: Kafka) {
         let whole = |value: &[u8]| value.len() == 100 && value.iter().all(u8::is_ascii_uppercase);
         assert!(records.iter().all(|record| record.value.as_deref().is_some_and(whole)));
         count += records.len();
+        let read = ours::read_to_end(&bootstrap, "perf", partition, 0, &[]).await;
+        let same = |(ours, theirs): (&StoredRecord, &milena::broker::StoredRecord)| {
+            ours.offset == theirs.offset && ours.record.value.as_deref() == theirs.value.as_deref()
+        };
+        assert!(read.len() == records.len() && read.iter().zip(&records).all(same));
     }
     assert_eq!(count, 100_000);
 }

@@ -36,9 +36,16 @@ mod trouble;
 
 mod in_process;
 mod java_to_java;
+mod java_to_reader;
 mod producer_to_java;
 mod starts;
 
 fn main() -> ExitCode {
-    runner::run(&[starts::TESTS, java_to_java::TESTS, producer_to_java::TESTS, in_process::TESTS])
+    runner::run(&[
+        starts::TESTS,
+        java_to_java::TESTS,
+        producer_to_java::TESTS,
+        java_to_reader::TESTS,
+        in_process::TESTS,
+    ])
 }

@@ -1,11 +1,16 @@
 //! This crate's clients, in the terms of the Java helper, so that both can be told to do the same.
 
-use milena::{Delivery, Header, Producer, ProducerConfig, ProducerRecord};
+use milena::{
+    ConsumerRecord, Delivery, Header, Producer, ProducerConfig, ProducerRecord, Reader,
+    ReaderConfig, StartAt, TimestampType, TopicPartition,
+};
 use tokio::time::Duration;
 
-use crate::oracle::{Properties, Record};
+use crate::oracle::{Properties, Record, StoredRecord};
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
+/// How long a record may take to come.
+const READ_LIMIT: Duration = Duration::from_secs(30);
 
 /// A producer with these properties.
 pub(crate) fn producer(bootstrap: &str, properties: Properties<'_>) -> Producer {
@@ -52,4 +57,58 @@ pub(crate) async fn send(producer: &Producer, topic: &str, record: &Record) -> D
         sent = sent.partition(record.partition);
     }
     producer.send(&sent.timestamp(record.timestamp).headers(&headers)).await.unwrap()
+}
+
+/// A reader with these properties.
+pub(crate) fn reader(bootstrap: &str, properties: Properties<'_>) -> Reader {
+    let given = [("bootstrap.servers", bootstrap)];
+    let given = given.iter().chain(properties).copied();
+    Reader::new(ReaderConfig::from_properties(given).unwrap())
+}
+
+/// Reads a partition from `offset` to its present end with a reader that has these properties.
+pub(crate) async fn read_to_end(
+    bootstrap: &str,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    properties: Properties<'_>,
+) -> Vec<StoredRecord> {
+    let mut reader = reader(bootstrap, properties);
+    let at = TopicPartition::new(topic, partition);
+    let end = reader.end_offsets([at.clone()], READ_LIMIT).await.unwrap()[&at];
+    reader.assign([(at.clone(), StartAt::Offset(offset))]).unwrap();
+    let mut read = Vec::new();
+    while reader.position(&at).is_none_or(|position| position < end) {
+        let before = reader.position(&at);
+        let records = reader.poll(READ_LIMIT).await.unwrap();
+        assert!(
+            reader.position(&at) > before,
+            "nothing came after {before:?}, and {end} is the end"
+        );
+        read.extend(records.iter().map(|record| stored(&record)));
+    }
+    assert!(reader.close(CLOSE_LIMIT).await);
+    read
+}
+
+/// A record that our reader gave, as the Java helper tells of those that it reads.
+pub(crate) fn stored(record: &ConsumerRecord<'_>) -> StoredRecord {
+    let timestamp_type = match record.timestamp_type {
+        TimestampType::CreateTime => "CreateTime",
+        TimestampType::LogAppendTime => "LogAppendTime",
+    };
+    let owned = record.to_owned();
+    StoredRecord {
+        offset: owned.offset,
+        timestamp_type: timestamp_type.to_owned(),
+        leader_epoch: owned.leader_epoch.unwrap_or(-1),
+        record: Record {
+            partition: owned.partition,
+            timestamp: owned.timestamp,
+            key: owned.key,
+            value: owned.value,
+            headers: owned.headers,
+        },
+    }
 }
