@@ -1,0 +1,158 @@
+//! What the types of the public interface promise without a method: that they cross threads, that errors are errors,
+//! and that futures are small. Most of it is checked by the compiler.
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
+use milena::{
+    Acks, BrokerId, Cause, ClientError, CloseError, Compression, ConfigError, ConsumerRecord,
+    Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, Header,
+    OwnedRecord, PartitionRecords, PartitionRecordsIter, Peer, Persistence, Producer,
+    ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, ReadError, Reader,
+    ReaderBuilder, ReaderConfig, RecordHeaders, RecordMetadata, Records, RecordsIter, SendError,
+    StartAt, SystemClock, TimestampType, TopicId, TopicPartition, UnknownName, VersionSpan, config,
+    net,
+};
+
+fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
+fn shared<T: Clone + Send + Sync + Unpin + Debug + 'static>() {}
+fn borrowing<T: Clone + Send + Sync + Unpin + Debug>() {}
+fn error<T: Error + Clone + Send + Sync + 'static>() {}
+fn value<T: Clone + PartialEq + Send + Sync + Debug + 'static>() {}
+
+#[test]
+fn types_cross_threads_and_print() {
+    shared::<Producer>();
+    shared::<ProducerConfig>();
+    shared::<ReaderConfig>();
+    shared::<SystemClock>();
+    shared::<config::ClientConfig>();
+    shared::<Cluster>();
+    shared::<ClusterBuilder>();
+    shared::<broker::TopicSpec>();
+    shared::<broker::Fault>();
+    owned::<ProducerBuilder>();
+    owned::<Delivery>();
+    owned::<Reader>();
+    owned::<ReaderBuilder>();
+    owned::<Records>();
+    owned::<PartitionRecords>();
+    owned::<config::ConfigBuilder<ProducerConfig>>();
+    owned::<net::TcpConnector>();
+    owned::<Box<dyn net::Connect>>();
+    owned::<Box<dyn milena::Clock>>();
+}
+
+#[test]
+fn what_borrows_crosses_threads_too() {
+    borrowing::<ProducerRecord<'_>>();
+    borrowing::<Header<'_>>();
+    borrowing::<ConsumerRecord<'_>>();
+    borrowing::<RecordHeaders<'_>>();
+    borrowing::<RecordsIter<'_>>();
+    borrowing::<PartitionRecordsIter<'_>>();
+}
+
+#[test]
+fn values_compare() {
+    value::<Acks>();
+    value::<BrokerId>();
+    value::<Compression>();
+    value::<DeliveryErrorKind>();
+    value::<DisconnectReason>();
+    value::<ErrorCode>();
+    value::<OwnedRecord>();
+    value::<Peer>();
+    value::<Persistence>();
+    value::<ProducerIdentity>();
+    value::<RecordMetadata>();
+    value::<StartAt>();
+    value::<TimestampType>();
+    value::<TopicId>();
+    value::<TopicPartition>();
+    value::<VersionSpan>();
+    shared::<Cause>();
+}
+
+#[test]
+fn errors_are_errors_and_can_be_kept() {
+    error::<ClientError>();
+    error::<CloseError>();
+    error::<DeliveryError>();
+    error::<FatalError>();
+    error::<ReadError>();
+    error::<SendError>();
+    error::<UnknownName>();
+    // These hold what the operating system said, which cannot be cloned.
+    owned::<ConfigError>();
+    owned::<ClusterError>();
+    let _: fn(ConfigError) -> Box<dyn Error + Send + Sync> = Into::into;
+    let _: fn(ClusterError) -> Box<dyn Error + Send + Sync> = Into::into;
+}
+
+/// A new public type comes with its lines above.
+#[test]
+fn every_public_name_is_checked() {
+    let (library, here) = (include_str!("../../src/lib.rs"), include_str!("main.rs"));
+    let mut missing = Vec::new();
+    for exported in library.split("pub use ").skip(1) {
+        let names = exported.split(';').next().unwrap_or_default();
+        for name in names.split(|c: char| !c.is_alphanumeric()) {
+            let checked =
+                ["<", "::"].iter().any(|before| here.contains(&format!("{before}{name}")));
+            if name.starts_with(char::is_uppercase) && !checked {
+                missing.push(name);
+            }
+        }
+    }
+    assert!(library.contains("pub use") && missing.is_empty(), "not in tests/api: {missing:?}");
+}
+
+fn size_if_send<F: Future + Send>(future: F) -> usize {
+    size_of_val(&future)
+}
+
+#[tokio::test]
+async fn futures_of_the_producer_can_be_spawned_and_are_small() {
+    let config = ProducerConfig::from_properties([("bootstrap.servers", "127.0.0.1:1")]);
+    let producer = Producer::new(config.unwrap());
+    let record = ProducerRecord::new("topic", "value");
+    let callback = |_: Result<RecordMetadata, DeliveryError>| {};
+    for size in
+        [size_if_send(producer.send(&record)), size_if_send(producer.send_with(&record, callback))]
+    {
+        assert!(size <= 256, "made for every record, and {size} bytes");
+    }
+    for size in [
+        size_if_send(producer.flush()),
+        size_if_send(producer.close(Duration::ZERO)),
+        size_if_send(producer.partitions_for("topic")),
+    ] {
+        assert!(size <= 1024, "{size} bytes in the future of whoever awaits it");
+    }
+}
+
+#[tokio::test]
+async fn futures_of_the_reader_can_be_spawned() {
+    let config = ReaderConfig::from_properties([("bootstrap.servers", "127.0.0.1:1")]);
+    let mut reader = Reader::new(config.unwrap());
+    let partitions = || [TopicPartition::new("topic", 0)];
+    for size in [
+        size_if_send(reader.poll(Duration::ZERO)),
+        size_if_send(reader.beginning_offsets(partitions(), Duration::ZERO)),
+        size_if_send(reader.end_offsets(partitions(), Duration::ZERO)),
+        size_if_send(reader.close(Duration::ZERO)),
+    ] {
+        assert!(size <= 1024, "{size} bytes in the future of whoever awaits it");
+    }
+}
+
+/// These move for every record.
+#[test]
+fn what_a_send_returns_is_small() {
+    assert!(size_of::<Result<Delivery, SendError>>() <= 128);
+    assert!(size_of::<Result<RecordMetadata, DeliveryError>>() <= 96);
+    assert!(size_of::<DeliveryError>() <= size_of::<usize>());
+}
