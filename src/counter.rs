@@ -30,7 +30,8 @@ impl Counter {
         }
     }
 
-    /// Raises it by one.
+    /// Raises it by one. Only the broker counts so.
+    #[cfg(feature = "broker")]
     pub(crate) fn raise(&self) {
         self.value.fetch_add(1, Ordering::AcqRel);
         self.risen.notify_waiters();
