@@ -74,7 +74,18 @@ struct Core {
 
 impl Client {
     /// Starts a client: from now on it fetches metadata. To be called within a tokio runtime.
+    ///
+    /// As with Java's producer, the brokers may create a topic because it is asked for.
     pub(crate) fn new(config: ClientConfig, connector: Arc<dyn Connect>) -> Self {
+        Self::start(config, connector, true)
+    }
+
+    /// As [`Client::new`], for those who only read: a topic that does not exist is not created.
+    pub(crate) fn for_reading(config: ClientConfig, connector: Arc<dyn Connect>) -> Self {
+        Self::start(config, connector, false)
+    }
+
+    fn start(config: ClientConfig, connector: Arc<dyn Connect>, may_create_topics: bool) -> Self {
         let settings = ConnectionSettings {
             client_id: config.client_id().to_owned(),
             max_frame: config.receive_message_max_bytes(),
@@ -90,7 +101,7 @@ impl Client {
         };
         let core = Arc::new(Core {
             pool: Pool::new(connector, settings, schedules),
-            metadata: Metadata::new(&config),
+            metadata: Metadata::new(&config, may_create_topics),
             from_bootstrap: AtomicBool::new(false),
             config,
         });

@@ -53,7 +53,7 @@ impl ReaderBuilder {
                 receive_buffer: config.client().receive_buffer_bytes(),
             })
         });
-        let client = Client::new(config.client().clone(), connector);
+        let client = Client::for_reading(config.client().clone(), connector);
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         let shared = Arc::new(Shared {
             fetcher: Mutex::new(Fetcher::new(fetch_config(&config), seed)),

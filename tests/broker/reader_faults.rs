@@ -138,6 +138,17 @@ async fn a_topic_that_does_not_exist_is_told_of() {
     assert!(reader.poll(10 * SECOND).await.is_err(), "and again after as long");
 }
 
+/// Brokers create topics that are asked for, unless the request says that they may not.
+#[tokio::test(start_paused = true)]
+async fn reading_creates_no_topic() {
+    let cluster = cluster(|cluster| cluster.auto_create_topics(true)).await;
+    let mut reader = reader(&cluster, &[]);
+    reader.assign([(tp("ordres", 0), StartAt::Earliest)]).unwrap();
+    assert!(reader.poll(10 * SECOND).await.unwrap().is_empty());
+    assert!(reader.end_offsets([tp("ordres", 0)], SECOND).await.is_err());
+    assert_eq!(cluster.partitions("ordres"), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_partition_that_does_not_exist_is_told_of() {
     let cluster = cluster(|cluster| cluster).await;

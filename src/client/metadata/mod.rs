@@ -38,6 +38,7 @@ pub(crate) use snapshot::{BrokerNode, ClusterSnapshot, PartitionMetadata, TopicM
 pub(super) struct Fetch {
     plan: Plan,
     began: Instant,
+    may_create_topics: bool,
 }
 
 impl Fetch {
@@ -49,8 +50,8 @@ impl Fetch {
         });
         MetadataRequest {
             topics: Some(topics.collect()),
-            // As Kafka's clients: the broker's `auto.create.topics.enable` decides.
-            allow_auto_topic_creation: true,
+            // If so, the broker's `auto.create.topics.enable` decides.
+            allow_auto_topic_creation: self.may_create_topics,
             ..MetadataRequest::default()
         }
     }
@@ -77,10 +78,12 @@ pub(super) struct Metadata {
     state: Mutex<State>,
     /// Wakes the refresher when the rule may have another answer.
     wake: Notify,
+    may_create_topics: bool,
 }
 
 impl Metadata {
-    pub(super) fn new(config: &ClientConfig) -> Self {
+    /// `may_create_topics` lets the broker create a topic that is asked for and does not exist.
+    pub(super) fn new(config: &ClientConfig, may_create_topics: bool) -> Self {
         let times = Times {
             max_age: config.metadata_max_age(),
             max_idle: config.metadata_max_idle(),
@@ -93,6 +96,7 @@ impl Metadata {
             generation: Arc::default(),
             state: Mutex::new(State { refresh, last_failure: None, doubts: Vec::new() }),
             wake: Notify::new(),
+            may_create_topics,
         }
     }
 
@@ -201,7 +205,8 @@ impl Metadata {
                 let State { refresh, .. } = &mut *self.state.lock();
                 match refresh.due(now) {
                     Some(due) if due <= now => {
-                        return Fetch { plan: refresh.begin(now), began: now };
+                        let may_create_topics = self.may_create_topics;
+                        return Fetch { plan: refresh.begin(now), began: now, may_create_topics };
                     }
                     due => due,
                 }

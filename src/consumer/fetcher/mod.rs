@@ -135,6 +135,8 @@ pub(crate) struct Fetcher {
     tracking: HashSet<String>,
     /// What came, in the order in which it came.
     queue: VecDeque<Waiting>,
+    /// Since when a partition is held back by what it has buffered, and nothing has been taken.
+    held_back_since: Option<Instant>,
     last_version: u64,
     last_token: u64,
     /// What has come up between polls.
@@ -157,6 +159,7 @@ impl Fetcher {
             sent: HashMap::new(),
             tracking: HashSet::new(),
             queue: VecDeque::new(),
+            held_back_since: None,
             last_version: 0,
             last_token: 0,
             actions: Vec::new(),
@@ -263,6 +266,7 @@ impl Fetcher {
             match (content, partition.place) {
                 (Content::Batches { source, bytes }, Place::At { position, .. }) => {
                     let name = partition.name.clone();
+                    self.held_back_since = None;
                     return Some(Taken::Batches(Handout {
                         slot,
                         version,

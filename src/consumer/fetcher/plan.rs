@@ -14,9 +14,10 @@ use crate::protocol::messages::list_offsets::{
 use crate::time::{Duration, Instant};
 use crate::types::BrokerId;
 
-/// How long a fetch may wait at the broker while another partition of the same broker is held back
-/// by what it has buffered. The broker answers one request at a time, so until then that partition
-/// could not be fetched, although the user may have taken all of it long ago.
+/// How long a fetch may at least wait at the broker while another partition of the same broker is
+/// held back by what it has buffered. The broker answers one request at a time, so until then that
+/// partition could not be fetched, although the user may have taken all of it long ago. If the user
+/// takes nothing, the wait grows to as long as that has been so.
 const HELD_BACK_WAIT: Duration = Duration::from_millis(20);
 
 /// What one broker can be asked for.
@@ -132,16 +133,19 @@ impl Fetcher {
                 candidates.slots.push(slot);
             }
         }
+        if by_node.values().any(|candidates| candidates.held_back) {
+            self.held_back_since.get_or_insert(now);
+        }
         for (node, candidates) in by_node {
             // With less than half of the room left, many small answers would come of it.
             let full = candidates.buffered > self.config.max_bytes / 2;
             if !full && !candidates.slots.is_empty() {
-                self.fetch(node, candidates);
+                self.fetch(node, candidates, now);
             }
         }
     }
 
-    fn fetch(&mut self, node: BrokerId, candidates: Candidates) {
+    fn fetch(&mut self, node: BrokerId, candidates: Candidates, now: Instant) {
         let Candidates { slots, held_back, buffered } = candidates;
         let token = self.next_token();
         let mut sent = Sent::new(node);
@@ -171,7 +175,13 @@ impl Fetcher {
         self.sent.insert(token, sent);
         self.nodes.entry(node).or_default().fetching = true;
         let config = &self.config;
-        let wait = if held_back { config.max_wait.min(HELD_BACK_WAIT) } else { config.max_wait };
+        let wait = match self.held_back_since {
+            Some(since) if held_back => {
+                let untouched = now.saturating_duration_since(since);
+                untouched.max(HELD_BACK_WAIT).min(config.max_wait)
+            }
+            _ => config.max_wait,
+        };
         let by_topic_id = topics.iter().all(|topic| !topic.topic_id.is_zero());
         let request = FetchRequest {
             max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),

@@ -76,14 +76,26 @@ fn one_large_batch_gets_through_whatever_the_limits() {
 
 #[test]
 fn what_a_partition_has_buffered_holds_it_back_and_shortens_the_wait_of_others() {
-    let bench = Bench::new(config(), &[(0, StartAt::Offset(0)), (1, StartAt::Offset(0))]);
+    let mut bench = Bench::new(config(), &[(0, StartAt::Offset(0)), (1, StartAt::Offset(0))]);
     let wanted = bench.fetch();
     assert_eq!(wanted.request.max_wait_ms, 500);
     bench.serve(&wanted, &[(0, batch(0, &[&[0; 5_000]], Compression::None)), (1, Bytes::new())]);
 
     let wanted = bench.fetch();
     assert!(wanted.partition(0).is_none() && wanted.partition(1).is_some());
-    assert!(wanted.request.max_wait_ms <= 20, "partition 0 may be free soon");
+    assert_eq!(wanted.request.max_wait_ms, 20, "partition 0 may be free soon");
+    bench.now += MS(20);
+    bench.serve(&wanted, &[(1, Bytes::new())]);
+    assert_eq!(bench.fetch().request.max_wait_ms, 20);
+    let mut waits = vec![20];
+    for token in 3..9 {
+        let wanted = Wanted { token, ..bench_wanted() };
+        bench.now += MS(*waits.last().unwrap());
+        bench.serve(&wanted, &[(1, Bytes::new())]);
+        waits.push(u64::try_from(bench.fetch().request.max_wait_ms).unwrap());
+    }
+    assert_eq!(waits, [20, 40, 80, 160, 320, 500, 500], "nobody takes anything");
+    let wanted = Wanted { token: 9, ..bench_wanted() };
     assert_eq!(bench.collected().len(), 1);
     bench.serve(&wanted, &[(1, Bytes::new())]);
     let wanted = bench.fetch();
