@@ -34,6 +34,7 @@ mod settings;
 mod tools;
 mod trouble;
 
+mod examples;
 mod in_process;
 mod java_to_java;
 mod java_to_reader;
@@ -47,5 +48,6 @@ fn main() -> ExitCode {
         producer_to_java::TESTS,
         java_to_reader::TESTS,
         in_process::TESTS,
+        examples::TESTS,
     ])
 }

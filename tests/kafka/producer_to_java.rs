@@ -1,5 +1,5 @@
-//! Our producer writes to real Kafka, and Kafka's Java clients read it back; what is on the broker's disk tells the
-//! rest.
+//! Our producer writes to real Kafka, and Kafka's Java clients read it back (and our reader, where a node is missing);
+//! what is on the broker's disk tells the rest.
 
 use std::collections::VecDeque;
 
@@ -147,6 +147,14 @@ async fn assert_stored_once(
     let bootstrap = cluster.bootstrap();
     for (partition, expected) in (0..).zip(expected) {
         let read = kafka.oracle().consume(&bootstrap, topic, partition, 0, &[]).await.unwrap();
+        // Not `assert_eq!`: what differs from what was sent is told below.
+        let by_us = ours::read_to_end(&bootstrap, topic, partition, 0, &[]).await;
+        assert!(
+            by_us == read,
+            "our reader and Java's read otherwise: {} and {}",
+            by_us.len(),
+            read.len()
+        );
         let same = |(at, stored): (usize, &StoredRecord)| {
             usize::try_from(stored.offset) == Ok(at) && expected.get(at) == Some(&stored.record)
         };
