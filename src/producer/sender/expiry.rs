@@ -2,9 +2,9 @@
 //! that is with a broker stays in its place until the request ends, since its bytes may still be read (KAFKA-19012)
 //! and its fate may still become known.
 
-use crate::error::{Cause, DeliveryErrorKind, Persistence};
+use crate::error::{Cause, ClientError, DeliveryErrorKind, Persistence};
 use crate::producer::sender::Sender;
-use crate::producer::sender::window::{Slot, SlotState};
+use crate::producer::sender::window::{Partition, Slot, SlotState};
 use crate::time::Instant;
 
 impl Sender {
@@ -57,12 +57,11 @@ impl Sender {
     fn expire_queued(&mut self, index: usize, now: Instant) {
         let timeout = self.config.delivery_timeout;
         let Some(partition) = self.partitions.get(index) else { return };
-        let leader = partition.leadership.leader.and_then(|leader| self.nodes.get(&leader));
-        let last_error = leader.and_then(|leader| leader.last_error.clone()).map(Cause::Client);
+        let obstacle = self.obstacle(partition);
         if let Some(until) = now.checked_sub(timeout) {
             for mut batch in partition.queue.take_created_until(until) {
                 let kind = DeliveryErrorKind::TimedOut { records: batch.count() as usize };
-                batch.last_error = batch.last_error.take().or_else(|| last_error.clone());
+                batch.last_error = batch.last_error.take().or_else(|| obstacle.clone());
                 let name = partition.queue.topic_partition();
                 batch.fail(name, kind, Persistence::NotWritten, now);
             }
@@ -70,6 +69,18 @@ impl Sender {
         if let Some(created) = partition.queue.front_created() {
             self.wake_at(created + timeout);
         }
+    }
+
+    /// Why a batch could not be sent, as far as is known.
+    fn obstacle(&self, partition: &Partition) -> Option<Cause> {
+        if let Some(error) = &self.id_error {
+            return Some(error.clone());
+        }
+        let Some(leader) = partition.leadership.leader else {
+            let partition = partition.queue.topic_partition();
+            return Some(Cause::Client(ClientError::NoLeader { partition }));
+        };
+        self.nodes.get(&leader)?.last_error.clone().map(Cause::Client)
     }
 }
 

@@ -101,6 +101,8 @@ pub(crate) struct Sender {
     sequencer: Sequencer,
     id_retry_at: Option<Instant>,
     id_attempts: u32,
+    /// Why there is no producer id, after a try failed.
+    id_error: Option<Cause>,
     partitions: Vec<Partition>,
     index: HashMap<(Arc<str>, i32), usize>,
     /// The partitions that have batches, in the order of their turns.
@@ -131,6 +133,7 @@ impl Sender {
             sequencer: Sequencer::new(),
             id_retry_at: None,
             id_attempts: 0,
+            id_error: None,
             partitions: Vec::new(),
             index: HashMap::new(),
             active: Vec::new(),
@@ -210,6 +213,7 @@ impl Sender {
         let error = match result {
             Ok(identity) => {
                 self.id_attempts = 0;
+                self.id_error = None;
                 return self.sequencer.given(identity);
             }
             Err(error) => error,
@@ -220,6 +224,7 @@ impl Sender {
             return self.end_fatally(FatalError { code }, now);
         }
         tracing::debug!(%error, "no producer id yet");
+        self.id_error = Some(error);
         self.sequencer.ask_again();
         let backoff = self.config.retry_backoff.wait(self.id_attempts, self.random.f64());
         self.id_attempts = self.id_attempts.saturating_add(1);

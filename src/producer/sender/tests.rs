@@ -14,7 +14,7 @@ use crate::producer::memory::Memory;
 use crate::producer::record::ProducerRecord;
 use crate::protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
 use crate::record::{Codec, RecordBatch, batches};
-use crate::types::TopicId;
+use crate::types::{TopicId, TopicPartition};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const TOTAL: usize = 1 << 20;
@@ -472,6 +472,33 @@ fn expiry_in_flight_then_an_epoch_bump() {
     world.check("expired");
     assert_eq!(world.logs[&0].identity, Some(ProducerIdentity { id: 9, epoch: 1 }));
     assert_eq!(world.logs[&0].next_sequence, 1);
+}
+
+/// A batch that expires before it was sent says what it waited for.
+#[test]
+fn expiry_in_the_queue_names_what_was_in_the_way() {
+    let mut world = World::new(config(), 1, 1);
+    world.send(0);
+    world.step();
+    world.sender.handle_producer_id(Err(Cause::Client(lost())), world.now);
+    world.now += MS(10_000);
+    world.step();
+    let error = world.sent[0].result.clone().unwrap().unwrap_err();
+    assert!(matches!(error.last_error(), Some(Cause::Client(cause)) if *cause == lost()));
+
+    world.send(0);
+    world.heal();
+    world.sender.handle_metadata(|_, _| None);
+    world.send(0);
+    for queue in world.accumulator.take_unseen() {
+        world.sender.handle_queue(queue, Leadership::UNKNOWN);
+    }
+    world.now += MS(10_000);
+    world.sender.poll(world.now);
+    world.collect();
+    let error = world.sent[2].result.clone().unwrap().unwrap_err();
+    let no_leader = ClientError::NoLeader { partition: TopicPartition::new("t", 0) };
+    assert!(matches!(error.last_error(), Some(Cause::Client(cause)) if *cause == no_leader));
 }
 
 /// Out of order on one partition while another has a written but unanswered batch: the bump waits for that one's fate,
