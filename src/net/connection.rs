@@ -233,7 +233,8 @@ async fn negotiate(socket: &Socket, timeout: Duration) -> Result<BrokerApis, Cli
             }
             code => {
                 let api = api_name::<ApiVersionsRequest>();
-                return Err(ClientError::Broker { code, api, subject: None, message: None });
+                let subject = Some(peer.to_string().into());
+                return Err(ClientError::Broker { code, api, subject, message: None });
             }
         }
     }

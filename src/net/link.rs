@@ -20,6 +20,9 @@ use tokio::sync::oneshot;
 /// Gets the frame of the answer, or why there is none.
 pub(super) type Waiter = oneshot::Sender<Result<Bytes, ClientError>>;
 
+/// The API that every connection begins with.
+const OPENING: &str = "ApiVersions";
+
 /// Why a connection ended.
 #[derive(Debug, Clone)]
 pub(super) enum End {
@@ -52,7 +55,9 @@ impl End {
                     maybe_written,
                 }
             }
-            Self::Protocol(error) if maybe_written => error.clone(),
+            // A greeting in another protocol may come before the first request has left, and
+            // what that first one asks does no harm.
+            Self::Protocol(error) if maybe_written || request.api == OPENING => error.clone(),
             _ => disconnected(peer, self.reason(), maybe_written),
         }
     }

@@ -461,6 +461,15 @@ mod opening {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_greeting_before_anything_was_asked_is_named_too() {
+        let (ours, theirs) = tokio::io::duplex(ROOM);
+        let mut server = FakeBroker::new(theirs);
+        server.send(b"SSH-2.0-OpenSSH_9.6\r\n").await;
+        let error = open_over(ours, &settings()).await.unwrap_err();
+        assert_eq!(error, ClientError::NotKafka { peer: peer(), protocol: "SSH" });
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_first_frame_may_be_small_only() {
         let length = u32::try_from(MAX_FIRST_FRAME).unwrap() + 1;
         let (error, _) = greeted_by(&length.to_be_bytes(), false).await;
@@ -676,7 +685,7 @@ mod versions {
         };
         let error = negotiate(vec![response]).await.0.unwrap_err();
         let code = ErrorCode::CLUSTER_AUTHORIZATION_FAILED;
-        let (api, subject, message) = ("ApiVersions", None, None);
+        let (api, subject, message) = ("ApiVersions", Some(peer().to_string().into()), None);
         assert_eq!(error, ClientError::Broker { code, api, subject, message });
     }
 
