@@ -138,8 +138,7 @@ impl Pool {
         let outcome = outcome.shared();
         slot.attempt = Some(outcome.clone());
         while attempts.try_join_next().is_some() {}
-        let named = Some(id).filter(|id| id.0 >= 0);
-        let peer = Peer::new(named, &address.host, address.port);
+        let peer = peer(id, address);
         attempts.spawn(attempt(Arc::downgrade(self), id, peer, told));
         Err(Some(outcome))
     }
@@ -199,6 +198,11 @@ impl Pool {
             }
         }
     }
+}
+
+/// What errors call a broker, or one of `bootstrap.servers`.
+pub(super) fn peer(id: BrokerId, address: &HostPort) -> Peer {
+    Peer::new(Some(id).filter(|id| id.0 >= 0), &address.host, address.port)
 }
 
 /// One attempt to connect, after the back-off. It does not keep the pool alive.

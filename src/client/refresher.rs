@@ -3,6 +3,7 @@
 
 use super::Core;
 use super::metadata::Fetch;
+use super::pool;
 use crate::config::MetadataRecoveryStrategy;
 use crate::error::{ClientError, ErrorCode};
 use crate::protocol::messages::metadata::{MetadataRequest, MetadataResponse};
@@ -25,6 +26,7 @@ pub(super) async fn run(core: Arc<Core>) {
 
 async fn ask(core: &Arc<Core>, fetch: &Fetch) -> Result<MetadataResponse, ClientError> {
     let node = core.any_node()?;
+    core.metadata.asking(pool::peer(node.0, &node.1));
     let connection = core.pool.connect(node.0, &node.1).await?;
     let answer =
         connection.call::<MetadataRequest>(&fetch.request(), core.config.request_timeout());
@@ -32,8 +34,8 @@ async fn ask(core: &Arc<Core>, fetch: &Fetch) -> Result<MetadataResponse, Client
     if response.error_code.is_ok() {
         return Ok(response);
     }
-    let code = response.error_code;
-    Err(ClientError::Broker { code, api: "Metadata", subject: None, message: None })
+    let (code, subject) = (response.error_code, Some(connection.peer().to_string().into()));
+    Err(ClientError::Broker { code, api: "Metadata", subject, message: None })
 }
 
 /// Starts over from `bootstrap.servers` if the brokers ask for it (KIP-1102), if none of them can

@@ -5,11 +5,13 @@
 
 use super::Client;
 use super::metadata::PartitionMetadata;
-use crate::error::{ClientError, ErrorCode};
+use super::pool;
+use crate::error::{ClientError, ErrorCode, Peer};
 use crate::net::Connection;
 use crate::protocol::Request;
 use crate::time::{Backoff, Instant};
 use crate::types::TopicPartition;
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// What a request to the leader of a partition may need to know.
@@ -30,17 +32,23 @@ impl Client {
         request: &R,
         deadline: Instant,
     ) -> Result<R::Response, ClientError> {
-        let mut retry = Retry::new(self, deadline);
+        let asked = Asked::default();
+        let mut retry = Retry::new(self, deadline, &asked);
         loop {
-            let attempt = self.ask_any(request);
+            let attempt = self.ask_any(request, &asked);
             if let Some(response) = retry.attempt(attempt).await? {
                 return Ok(response);
             }
         }
     }
 
-    async fn ask_any<R: Request>(&self, request: &R) -> Result<R::Response, ClientError> {
+    async fn ask_any<R: Request>(
+        &self,
+        request: &R,
+        asked: &Asked,
+    ) -> Result<R::Response, ClientError> {
         let node = self.core().any_node()?;
+        *asked.lock() = Some(pool::peer(node.0, &node.1));
         let connection = self.core().pool.connect(node.0, &node.1).await?;
         connection.call(request, self.core().config.request_timeout()).await
     }
@@ -56,9 +64,13 @@ impl Client {
         mut request: impl FnMut(&Leader) -> R,
         code: impl Fn(&R::Response) -> ErrorCode,
     ) -> Result<R::Response, ClientError> {
-        let mut retry = Retry::new(self, deadline);
+        let asked = Asked::default();
+        let mut retry = Retry::new(self, deadline, &asked);
         loop {
-            let attempt = self.ask_leader(partition, deadline, &mut request, &code);
+            let attempt = async {
+                let leader = self.leader(partition, deadline, &asked).await?;
+                self.ask_leader(&leader, partition, &mut request, &code).await
+            };
             if let Some(response) = retry.attempt(attempt).await? {
                 return Ok(response);
             }
@@ -67,14 +79,13 @@ impl Client {
 
     async fn ask_leader<R: Request>(
         &self,
+        leader: &Leader,
         partition: &TopicPartition,
-        deadline: Instant,
         request: &mut impl FnMut(&Leader) -> R,
         code: &impl Fn(&R::Response) -> ErrorCode,
     ) -> Result<R::Response, ClientError> {
-        let leader = self.leader(partition, deadline).await?;
         let timeout = self.core().config.request_timeout();
-        let response = leader.connection.call(&request(&leader), timeout).await?;
+        let response = leader.connection.call(&request(leader), timeout).await?;
         match code(&response) {
             code if code.is_ok() => Ok(response),
             code => Err(ClientError::Broker {
@@ -90,6 +101,7 @@ impl Client {
         &self,
         partition: &TopicPartition,
         deadline: Instant,
+        asked: &Asked,
     ) -> Result<Leader, ClientError> {
         let topic = self.topic(&partition.topic, deadline).await?;
         let at = usize::try_from(partition.partition).ok();
@@ -97,23 +109,40 @@ impl Client {
         let (Some(found), Some(id)) = (found, found.and_then(|found| found.leader)) else {
             return Err(ClientError::NoLeader { partition: partition.clone() });
         };
+        let node = self.metadata().broker(id).cloned();
+        *asked.lock() = node.map(|node| Peer::new(Some(id), &node.host, node.port));
         let connection = self.connect(id).await?;
         Ok(Leader { partition: found.clone(), connection })
     }
 }
 
+/// Whom the attempt under way asks, once that is known.
+type Asked = Mutex<Option<Peer>>;
+
 /// Attempts until a deadline, with `retry.backoff.ms` between them.
 struct Retry<'a> {
     client: &'a Client,
     deadline: Instant,
+    began: Instant,
+    asked: &'a Asked,
     failures: u32,
-    /// What is told when time is up in the middle of an attempt.
-    last: ClientError,
+    /// Why the last attempt failed, if there was one.
+    last: Option<ClientError>,
 }
 
 impl<'a> Retry<'a> {
-    fn new(client: &'a Client, deadline: Instant) -> Self {
-        Self { client, deadline, failures: 0, last: ClientError::Closed }
+    fn new(client: &'a Client, deadline: Instant, asked: &'a Asked) -> Self {
+        Self { client, deadline, began: Instant::now(), asked, failures: 0, last: None }
+    }
+
+    /// What is told when time is up in the middle of an attempt.
+    fn cut_short(&self) -> ClientError {
+        let waited = self.began.elapsed();
+        match (&self.last, self.asked.lock().clone()) {
+            (Some(last), _) => last.clone(),
+            (None, Some(peer)) => ClientError::NoAnswerYet { peer, waited },
+            (None, None) => ClientError::MetadataTimeout { topic: None, waited, last: None },
+        }
     }
 
     /// Makes an attempt. `None` says that it failed, that another one may not, and that it is time
@@ -123,7 +152,7 @@ impl<'a> Retry<'a> {
         attempt: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<Option<T>, ClientError> {
         let Ok(result) = tokio::time::timeout_at(self.deadline, attempt).await else {
-            return Err(self.last.clone());
+            return Err(self.cut_short());
         };
         let error = match result {
             Ok(done) => return Ok(Some(done)),
@@ -140,7 +169,7 @@ impl<'a> Retry<'a> {
             return Err(error);
         }
         self.failures += 1;
-        self.last = error;
+        self.last = Some(error);
         tokio::time::sleep_until(again).await;
         Ok(None)
     }

@@ -304,6 +304,18 @@ pub enum ClientError {
         /// What went wrong last: an error code for the topic, or why no broker could be asked.
         last: Option<Arc<ClientError>>,
     },
+    /// A server has been asked and has not answered yet: what a wait that was shorter than the
+    /// time-outs of connections and requests ends in.
+    #[error(
+        "{peer} has neither answered nor refused for {waited:?}; check that it is a Kafka broker \
+         and can be reached"
+    )]
+    NoAnswerYet {
+        /// The server.
+        peer: Peer,
+        /// How long ago it was asked.
+        waited: Duration,
+    },
     /// A broker is not in the metadata (any more).
     #[error("broker {id} is not in the cluster's metadata; it may have been removed")]
     UnknownBroker {
@@ -311,7 +323,7 @@ pub enum ClientError {
         id: crate::types::BrokerId,
     },
     /// A partition is not in its topic's metadata, or has no leader at the moment.
-    #[error("partition {partition} has no known leader")]
+    #[error("partition {partition} has no known leader; check that its brokers are up")]
     NoLeader {
         /// The partition.
         partition: crate::types::TopicPartition,

@@ -18,7 +18,7 @@ mod tests;
 
 use crate::config::ClientConfig;
 use crate::counter::Counter;
-use crate::error::{ClientError, ErrorCode};
+use crate::error::{ClientError, ErrorCode, Peer};
 use crate::protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse,
 };
@@ -65,6 +65,8 @@ struct State {
     refresh: Refresh,
     /// Why the last fetch failed, if it did.
     last_failure: Option<Arc<ClientError>>,
+    /// Who was asked last, and when.
+    asked: Option<(Peer, Instant)>,
     /// What in the last answer was not believed; the same again is not worth another warning.
     doubts: Vec<String>,
 }
@@ -91,10 +93,11 @@ impl Metadata {
             rebootstrap_trigger: config.metadata_recovery_rebootstrap_trigger(),
         };
         let refresh = Refresh::new(times);
+        let state = State { refresh, last_failure: None, asked: None, doubts: Vec::new() };
         Self {
             current: ArcSwap::default(),
             generation: Arc::default(),
-            state: Mutex::new(State { refresh, last_failure: None, doubts: Vec::new() }),
+            state: Mutex::new(state),
             wake: Notify::new(),
             may_create_topics,
         }
@@ -179,7 +182,10 @@ impl Metadata {
     fn timed_out(&self, name: &str, began: Instant) -> ClientError {
         let last = match self.current.load().trouble(name) {
             Some(trouble) => Some(Arc::new(answered(trouble, name))),
-            None => self.state.lock().last_failure.clone(),
+            None => {
+                let State { last_failure, asked, .. } = &*self.state.lock();
+                last_failure.clone().or_else(|| asked.as_ref().map(unanswered))
+            }
         };
         let topic = Some(name.into());
         ClientError::MetadataTimeout { topic, waited: began.elapsed(), last }
@@ -219,6 +225,11 @@ impl Metadata {
         }
     }
 
+    /// Notes who is asked.
+    pub(super) fn asking(&self, peer: Peer) {
+        self.state.lock().asked = Some((peer, Instant::now()));
+    }
+
     /// Takes up an answer; one that names no broker is a failure.
     pub(super) fn succeeded(
         &self,
@@ -226,16 +237,16 @@ impl Metadata {
         response: &MetadataResponse,
     ) -> Result<(), ClientError> {
         let now = Instant::now();
-        let State { refresh, last_failure, doubts } = &mut *self.state.lock();
+        let State { refresh, last_failure, asked, doubts } = &mut *self.state.lock();
         let tracked = |name: &str| refresh.is_tracked(name);
         let old = self.current.load();
         let merged = merge::merge(&old, response, &fetch.plan.topics, tracked, now)
-            .map_err(|merge::NoBrokers| no_brokers())?;
+            .map_err(|merge::NoBrokers| no_brokers(asked.as_ref()))?;
         for doubt in merged.doubts.iter().filter(|doubt| !doubts.contains(doubt)) {
             tracing::warn!("in an answer to Metadata: {doubt}");
         }
         *doubts = merged.doubts;
-        *last_failure = None;
+        (*last_failure, *asked) = (None, None);
         refresh.succeeded(&fetch.plan, merged.settled, merged.changed, now, fastrand::f64());
         self.publish(merged.snapshot);
         Ok(())
@@ -279,12 +290,16 @@ fn refusal(snapshot: &ClusterSnapshot, name: &str, start: u64) -> Option<ClientE
     (state.answered > start).then(|| answered(trouble, name))
 }
 
+fn unanswered((peer, since): &(Peer, Instant)) -> Arc<ClientError> {
+    Arc::new(ClientError::NoAnswerYet { peer: peer.clone(), waited: since.elapsed() })
+}
+
 /// As one may get it from a broker that is starting up.
-fn no_brokers() -> ClientError {
+fn no_brokers(asked: Option<&(Peer, Instant)>) -> ClientError {
     ClientError::Broker {
         code: ErrorCode::BROKER_NOT_AVAILABLE,
         api: "Metadata",
-        subject: None,
+        subject: asked.map(|(peer, _)| peer.to_string().into()),
         message: Some("the answer names no broker".into()),
     }
 }
