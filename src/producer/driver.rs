@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,6 +36,7 @@ pub(crate) enum Command {
 enum Event {
     Connected(BrokerId, Result<(), ClientError>),
     Produced(u64, Result<ProduceResponse, ClientError>),
+    Unsent(u64),
     ProducerId(Result<ProducerIdentity, Cause>),
 }
 
@@ -201,6 +202,7 @@ impl Driver {
             Event::Connected(node, Ok(())) => self.sender.handle_connected(node),
             Event::Connected(node, Err(error)) => self.sender.handle_unreachable(node, error, now),
             Event::Produced(token, result) => self.sender.handle_produced(token, result, now),
+            Event::Unsent(token) => self.sender.handle_unsent(token, now),
             Event::ProducerId(result) => self.sender.handle_producer_id(result, now),
         }
     }
@@ -235,12 +237,12 @@ impl Driver {
     fn produce(&mut self, produce: Produce) {
         let Produce { token, node, request, by_topic_id } = produce;
         let Some(connection) = self.client.connection(node) else {
-            return self.sender.handle_unsent(token, Instant::now());
+            return self.tell(Event::Unsent(token));
         };
         let highest = if by_topic_id { i16::MAX } else { LAST_PRODUCE_BY_NAME };
         let version = match connection.version_up_to::<ProduceRequest>(highest) {
             Ok(version) => version,
-            Err(error) => return self.sender.handle_produced(token, Err(error), Instant::now()),
+            Err(error) => return self.tell(Event::Produced(token, Err(error))),
         };
         // The request is queued on the connection here, in order; what is awaited is the answer.
         let timeout = self.request_timeout;
@@ -252,6 +254,12 @@ impl Driver {
             let answer = connection.call_at(&request, version, timeout);
             answer.map(move |result| Event::Produced(token, result)).boxed()
         });
+    }
+
+    /// Not told to the sender at once: it is being asked what to do, and has said already when it
+    /// wants to be asked again.
+    fn tell(&self, event: Event) {
+        self.pending.push(ready(event).boxed());
     }
 }
 
