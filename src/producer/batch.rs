@@ -37,6 +37,15 @@ enum Body {
     /// Its builder is with the caller who compresses it.
     Sealing,
     Sealed(SealedBatch),
+    /// It could not be compressed.
+    Broken(RecordError),
+}
+
+/// A record that was taken, and the bytes that it takes in its batch.
+#[derive(Debug)]
+pub(crate) struct Appended {
+    pub(crate) delivery: Delivery,
+    pub(crate) size: usize,
 }
 
 impl Batch {
@@ -69,20 +78,22 @@ impl Batch {
         timestamp: i64,
         limit: usize,
         callback: &mut Option<CallbackFn>,
-    ) -> Option<Delivery> {
+    ) -> Option<Appended> {
         let Body::Open(builder) = &mut self.body else { return None };
         // A record that is larger than a batch gets one of its own.
         let limit = if builder.is_empty() { usize::MAX } else { limit };
         let appended =
             builder.append_within(limit, timestamp, record.key, record.value, record.headers);
-        let index = appended.ok()?.index.unsigned_abs();
+        let appended = appended.ok()?;
+        let index = appended.index.unsigned_abs();
         let (key_size, value_size) = (size(record.key), size(record.value));
         let facts = RecordFacts { index, key_size, value_size, timestamp };
         self.count = index + 1;
         if let Some(End::Whole { callbacks, .. }) = &mut self.end {
             callbacks.extend(callback.take().map(|run| Callback { facts, run }));
         }
-        Some(Delivery::new(Arc::clone(&self.completion), facts))
+        let delivery = Delivery::new(Arc::clone(&self.completion), facts);
+        Some(Appended { delivery, size: appended.size })
     }
 
     pub(crate) fn count(&self) -> u32 {
@@ -97,8 +108,9 @@ impl Batch {
         matches!(self.body, Body::Open(_))
     }
 
-    pub(crate) fn is_sealed(&self) -> bool {
-        matches!(self.body, Body::Sealed(_))
+    /// Whether a caller is compressing it.
+    pub(crate) fn is_being_sealed(&self) -> bool {
+        matches!(self.body, Body::Sealing)
     }
 
     /// Takes the records out to be sealed, after which no record can be appended.
@@ -112,27 +124,35 @@ impl Batch {
         }
     }
 
-    /// Puts the sealed records back.
-    pub(crate) fn finish_sealing(&mut self, mut sealed: SealedBatch) {
-        if let (Some(spare), Some(room)) = (sealed.take_spare(), &mut self.reservation) {
-            room.shrink(sealed.len(), spare);
-        }
-        self.body = Body::Sealed(sealed);
+    /// Puts the sealed records back, or what went wrong with them.
+    pub(crate) fn finish_sealing(&mut self, sealed: Result<SealedBatch, RecordError>) {
+        self.body = match sealed {
+            Ok(mut sealed) => {
+                if let (Some(spare), Some(room)) = (sealed.take_spare(), &mut self.reservation) {
+                    room.shrink(sealed.len(), spare);
+                }
+                Body::Sealed(sealed)
+            }
+            Err(error) => Body::Broken(error),
+        };
     }
 
-    /// Seals an open batch in place.
+    /// Seals it if it is open. The error is that of this sealing, or of an earlier one.
     pub(crate) fn seal(&mut self, codec: Codec) -> Result<(), RecordError> {
         if let Some(builder) = self.start_sealing() {
-            self.finish_sealing(builder.seal(codec)?);
+            self.finish_sealing(builder.seal(codec));
         }
-        Ok(())
+        match &self.body {
+            Body::Broken(error) => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes that it takes of a request; before compression, if it is not sealed.
     pub(crate) fn size(&self) -> usize {
         match &self.body {
             Body::Open(builder) => builder.len(),
-            Body::Sealing => 0,
+            Body::Sealing | Body::Broken(_) => 0,
             Body::Sealed(sealed) => sealed.len(),
         }
     }
@@ -148,7 +168,7 @@ impl Batch {
     pub(crate) fn bytes(&self) -> Option<Bytes> {
         match &self.body {
             Body::Sealed(sealed) => Some(sealed.bytes()),
-            Body::Open(_) | Body::Sealing => None,
+            Body::Open(_) | Body::Sealing | Body::Broken(_) => None,
         }
     }
 
@@ -242,11 +262,22 @@ fn halves(
     Ok((before.seal(codec)?, after.seal(codec)?))
 }
 
+/// Whoever drops it: its records are told, and its memory is given back.
 impl Drop for Batch {
     fn drop(&mut self) {
+        if self.count > 0 && !self.has_ended() {
+            let name = self.completion.topic_partition();
+            let written = if self.attempts == 0 {
+                Persistence::NotWritten
+            } else {
+                Persistence::MaybeWritten
+            };
+            // A batch has no clock: that it ended so says more than when.
+            self.fail(name, DeliveryErrorKind::Closed, written, self.created);
+        }
         let buffer = match std::mem::replace(&mut self.body, Body::Sealing) {
             Body::Open(builder) => Some(builder.into_buffer()),
-            Body::Sealing => None,
+            Body::Sealing | Body::Broken(_) => None,
             Body::Sealed(sealed) => sealed.into_buffer(),
         };
         if let Some(reservation) = self.reservation.take() {

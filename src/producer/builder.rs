@@ -62,7 +62,8 @@ impl ProducerBuilder {
         let connector = connector.unwrap_or_else(|| Arc::new(tcp(config.client())));
         let client = Client::new(config.client().clone(), connector);
         let codec = codec(&config);
-        let batch_size = config.batch_size().max(1);
+        // Neither a record nor a request is larger than `max.request.size`.
+        let batch_size = config.batch_size().min(config.max_request_size()).max(1);
         let memory = Arc::new(Memory::new(config.buffer_memory(), batch_size));
         let accumulator = Arc::new(Accumulator::new(memory, batch_size, codec, seed));
         let sender = Sender::new(sender_config(&config), Arc::clone(&accumulator), seed);

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 
 use crate::error::DeliveryError;
+use crate::types::TopicPartition;
 
 /// Where an acknowledged record is, and what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,21 +118,25 @@ impl Completion {
         self.outcome.get().is_some()
     }
 
-    /// Ends the batch: wakes all who wait, then runs the callbacks in the records' order. Only the first call counts;
-    /// whether this was it is returned.
+    pub(crate) fn topic_partition(&self) -> TopicPartition {
+        TopicPartition::new(&*self.topic, self.partition)
+    }
+
+    /// Ends the batch: runs the callbacks in the records' order, then wakes all who wait, so that a flush returns after
+    /// the callbacks. Only the first call counts; whether this was it is returned.
     pub(crate) fn complete(&self, outcome: Outcome, callbacks: Vec<Callback>) -> bool {
+        for Callback { facts, run } in callbacks {
+            let Some(result) = self.result_of(&outcome, facts) else { continue };
+            if catch_unwind(AssertUnwindSafe(|| run(result))).is_err() {
+                tracing::error!(topic = %self.topic, partition = self.partition, "a delivery callback panicked");
+            }
+        }
         if self.outcome.set(outcome).is_err() {
             return false;
         }
         // A delivery that saw no outcome has its waker in the list before this lock, or sees the outcome after it.
         let wakers = std::mem::take(&mut *self.wakers.lock());
         wakers.into_iter().for_each(Waker::wake);
-        for Callback { facts, run } in callbacks {
-            let Some(result) = self.result(facts) else { continue };
-            if catch_unwind(AssertUnwindSafe(|| run(result))).is_err() {
-                tracing::error!(topic = %self.topic, partition = self.partition, "a delivery callback panicked");
-            }
-        }
         true
     }
 
@@ -143,7 +148,15 @@ impl Completion {
     }
 
     fn result(&self, facts: RecordFacts) -> Option<Result<RecordMetadata, DeliveryError>> {
-        let (mut outcome, mut index) = (self.outcome.get()?, facts.index);
+        self.result_of(self.outcome.get()?, facts)
+    }
+
+    fn result_of(
+        &self,
+        mut outcome: &Outcome,
+        facts: RecordFacts,
+    ) -> Option<Result<RecordMetadata, DeliveryError>> {
+        let mut index = facts.index;
         if let Outcome::Parts(parts) = outcome {
             let part = parts.iter().rfind(|(first, _)| *first <= index);
             let (first, part) = part.or(parts.first())?;
@@ -154,7 +167,7 @@ impl Completion {
             &Outcome::Written { base_offset, log_append_time } => Some(Ok(RecordMetadata {
                 topic: Arc::clone(&self.topic),
                 partition: self.partition,
-                offset: if base_offset < 0 { -1 } else { base_offset + i64::from(index) },
+                offset: if base_offset < 0 { -1 } else { base_offset.saturating_add(index.into()) },
                 timestamp: if log_append_time < 0 { facts.timestamp } else { log_append_time },
                 facts,
             })),

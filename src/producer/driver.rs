@@ -5,13 +5,12 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, Fuse, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::{Client, ClusterSnapshot};
-use crate::error::ClientError;
-use crate::error::{Cause, DeliveryErrorKind, Persistence, SendError};
+use crate::error::{Cause, ClientError, DeliveryErrorKind, SendError};
 use crate::producer::accumulator::Accumulator;
 use crate::producer::delivery::Completion;
 use crate::producer::sender::{Action, Leadership, Produce, Sender};
@@ -47,7 +46,7 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     snapshot: Arc<ClusterSnapshot>,
     /// Resolves when there is a later snapshot.
-    newer: BoxFuture<'static, Result<(), ClientError>>,
+    newer: Fuse<BoxFuture<'static, Result<(), ClientError>>>,
     pending: FuturesUnordered<BoxFuture<'static, Event>>,
     request_timeout: Duration,
     /// Set while the producer is closing: when what is left is given up.
@@ -80,7 +79,7 @@ impl Driver {
             client,
             commands,
             snapshot,
-            newer,
+            newer: newer.fuse(),
             pending: FuturesUnordered::new(),
             request_timeout,
             give_up_at: None,
@@ -97,9 +96,14 @@ impl Driver {
             for action in self.sender.poll(now) {
                 self.act(action);
             }
-            let done = self.state != State::Open && self.sender.is_idle();
-            if done || self.give_up_at.is_some_and(|at| at <= now) {
+            if self.give_up_at.is_some_and(|at| at <= now) {
                 break;
+            }
+            if self.state != State::Open && self.sender.is_idle() {
+                if !self.look_everywhere() {
+                    break;
+                }
+                continue;
             }
             self.wait().await;
         }
@@ -108,16 +112,12 @@ impl Driver {
 
     async fn end(mut self) {
         let now = Instant::now();
-        let mut failed = self.sender.fail_all(&DeliveryErrorKind::Closed, now);
+        let failed = self.sender.fail_all(&DeliveryErrorKind::Closed, now);
         // A send that was under way when the producer closed may have appended since.
-        for (queue, mut batch) in self.accumulator.close(SendError::Closed) {
-            let name = queue.topic_partition();
-            batch.fail(name, DeliveryErrorKind::Closed, Persistence::NotWritten, now);
-            failed += 1;
-        }
+        self.accumulator.close(SendError::Closed);
         // Whatever has not ended by then ends without being waited for.
         self.client.close(self.give_up_at.unwrap_or(now)).await;
-        for reply in self.closing {
+        for reply in std::mem::take(&mut self.closing) {
             // Who asked may have gone.
             let _ = reply.send(failed);
         }
@@ -126,20 +126,10 @@ impl Driver {
     /// Takes in what has happened without being waited for.
     fn absorb(&mut self) {
         if self.client.metadata().generation() != self.snapshot.generation() {
-            // Asked for before it is looked at, so that no snapshot is missed between the two.
-            self.newer = self.client.changed().boxed();
-            self.snapshot = self.client.metadata();
-            for topic in self.snapshot.topics() {
-                // Refused only when the producer is closed, and then no partition matters.
-                let _ = self.accumulator.grow(&topic.name, topic.partitions.len());
-            }
-            let snapshot = &self.snapshot;
-            self.sender.handle_metadata(|topic, partition| leadership(snapshot, topic, partition));
+            self.absorb_metadata();
         }
         for queue in self.accumulator.take_unseen() {
-            if let Some(topic) = self.snapshot.topic(&queue.topic) {
-                topic.touch();
-            }
+            self.keep_fresh(&queue.topic);
             let known = leadership(&self.snapshot, &queue.topic, queue.partition);
             self.sender.handle_queue(queue, known.unwrap_or(Leadership::UNKNOWN));
         }
@@ -148,6 +138,39 @@ impl Driver {
         for node in closed {
             self.sender.handle_disconnected(node);
         }
+    }
+
+    fn absorb_metadata(&mut self) {
+        self.snapshot = self.client.metadata();
+        for topic in self.snapshot.topics() {
+            let led = topic.partitions.iter().map(|partition| partition.leader.is_some());
+            // Refused only when the producer is closed, and then no partition matters.
+            let _ = self.accumulator.update_topic(&topic.name, led);
+        }
+        let snapshot = &self.snapshot;
+        self.sender.handle_metadata(|topic, partition| leadership(snapshot, topic, partition));
+        for topic in self.sender.active_topics() {
+            self.keep_fresh(&topic);
+        }
+    }
+
+    /// A topic that has records to send is in use (`metadata.max.idle.ms`), also if it was forgotten before.
+    fn keep_fresh(&self, topic: &str) {
+        match self.snapshot.topic(topic) {
+            Some(topic) => topic.touch(),
+            None => self.client.track(topic),
+        }
+    }
+
+    /// Finds batches whose appender has not come to say so yet; whether there are any.
+    fn look_everywhere(&mut self) -> bool {
+        let queues = self.accumulator.queues_with_batches();
+        let found = !queues.is_empty();
+        for queue in queues {
+            let known = leadership(&self.snapshot, &queue.topic, queue.partition);
+            self.sender.handle_queue(queue, known.unwrap_or(Leadership::UNKNOWN));
+        }
+        found
     }
 
     async fn wait(&mut self) {
@@ -168,7 +191,10 @@ impl Driver {
                 }
             }
             () = self.accumulator.changed() => {}
-            Ok(()) = &mut self.newer => {}
+            news = &mut self.newer => if news.is_ok() {
+                // Before the snapshot is looked at, so that none is missed between the two.
+                self.newer = self.client.changed().boxed().fuse();
+            },
             () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
         }
     }
@@ -177,6 +203,7 @@ impl Driver {
         match command {
             Some(Command::Flush(reply)) => {
                 self.absorb();
+                self.look_everywhere();
                 // Who asked may have gone.
                 let _ = reply.send(self.sender.completions());
             }
@@ -260,6 +287,13 @@ impl Driver {
     /// wants to be asked again.
     fn tell(&self, event: Event) {
         self.pending.push(ready(event).boxed());
+    }
+}
+
+/// The task may be dropped before it has run to its end, with its runtime or by a panic: the records end all the same.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.accumulator.close(SendError::Closed);
     }
 }
 

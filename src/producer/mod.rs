@@ -28,7 +28,8 @@ use crate::error::ClientError;
 use crate::error::{CloseError, DeliveryError, SendError};
 use crate::record::size_upper_bound;
 use crate::time::{Clock, Duration, Instant};
-use accumulator::{Accumulator, Begin, Lacks, TopicQueues};
+use accumulator::{Accumulator, Begin, Lacks, PartitionQueue, TopicQueues};
+use batch::Appended;
 use delivery::CallbackFn;
 use driver::Command;
 use memory::Reservation;
@@ -248,33 +249,33 @@ impl Inner {
             None => self.clock.now_millis(),
         };
         let sticky = record.partition.is_none() && (record.key.is_none() || self.ignore_keys);
-        let partition = self.partition(record, topic);
         let count = topic.partitions.len();
-        let queue = usize::try_from(partition).ok().and_then(|at| topic.partitions.get(at));
-        let Some(queue) = queue else {
-            let topic = record.topic.to_owned();
-            let refused = SendError::InvalidPartition { topic, partition, count };
-            return Err(Blocked::Refused(refused));
-        };
-        let size = size_upper_bound(record.key, record.value, record.headers);
-        self.check_size(size).map_err(Blocked::Refused)?;
-        let mut new_batch = false;
+        let mut partition = self.partition(record, topic);
+        let mut queue = queue(record, topic, partition)?;
         let mut appended = self.accumulator.append(queue, record, timestamp, callback);
+        if sticky && matches!(appended, Err(Lacks::Batch)) {
+            let next = topic.sticky.batch_full(partition, count);
+            if next != partition {
+                partition = next;
+                queue = self::queue(record, topic, partition)?;
+                appended = self.accumulator.append(queue, record, timestamp, callback);
+            }
+        }
         if let Err(Lacks::Batch) = appended {
-            new_batch = true;
+            self.check_size(record).map_err(Blocked::Refused)?;
             let begin = Begin { room, now: Instant::now() };
             appended = self.accumulator.begin(queue, record, timestamp, callback, begin);
         }
         match appended {
-            Ok(delivery) => {
+            Ok(Appended { delivery, size }) => {
                 if sticky {
-                    topic.sticky.appended(partition, size, new_batch, count);
+                    topic.sticky.appended(partition, size, count);
                 }
                 Ok(delivery)
             }
+            // Another thread began a batch, and filled it: there is no room for now.
+            Err(Lacks::Batch) => Err(Blocked::Memory(0)),
             Err(Lacks::Memory(needed)) => Err(Blocked::Memory(needed)),
-            // The first record of a batch always fits in it.
-            Err(Lacks::Batch) => Err(Blocked::Memory(size)),
             Err(Lacks::Open) => {
                 let end = self.accumulator.end().unwrap_or(SendError::Closed);
                 Err(Blocked::Refused(end))
@@ -291,7 +292,9 @@ impl Inner {
         }
     }
 
-    fn check_size(&self, size: usize) -> Result<(), SendError> {
+    /// What fits in a batch that has begun fits everywhere, so only a first record is checked.
+    fn check_size(&self, record: &ProducerRecord<'_>) -> Result<(), SendError> {
+        let size = size_upper_bound(record.key, record.value, record.headers);
         let total = self.accumulator.memory().total();
         let (max, property) = if size > self.max_request_size {
             (self.max_request_size, "max.request.size")
@@ -337,9 +340,9 @@ impl Inner {
             ClientError::Closed => SendError::Closed,
             cause => SendError::Metadata { topic: topic.to_owned(), cause },
         })?;
-        let partitions = metadata.partitions.len();
-        self.accumulator.grow(topic, partitions)?;
-        Ok(partitions)
+        let led = metadata.partitions.iter().map(|partition| partition.leader.is_some());
+        self.accumulator.update_topic(topic, led)?;
+        Ok(metadata.partitions.len())
     }
 
     async fn await_memory(
@@ -362,6 +365,19 @@ impl Inner {
         let (total, available) = (memory.total(), memory.available());
         SendError::BufferFull { needed, waited, total, available }
     }
+}
+
+/// The queue of the record's partition, which the user may have named.
+fn queue<'a>(
+    record: &ProducerRecord<'_>,
+    topic: &'a TopicQueues,
+    partition: i32,
+) -> Result<&'a Arc<PartitionQueue>, Blocked> {
+    let queue = usize::try_from(partition).ok().and_then(|at| topic.partitions.get(at));
+    queue.ok_or_else(|| {
+        let (topic, count) = (record.topic.to_owned(), topic.partitions.len());
+        Blocked::Refused(SendError::InvalidPartition { topic, partition, count })
+    })
 }
 
 /// Kafka's rule for topic names.

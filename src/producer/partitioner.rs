@@ -1,7 +1,10 @@
 //! Which partition a record goes to: by its key as the Java client does it, or, without a key, to the partition that
 //! sticks until a batch's worth of bytes went there (KIP-794).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
 
 /// The partition of a key among `count`: murmur2 as in Kafka's `Utils.murmur2`, made positive, modulo.
 pub(crate) fn partition_for_key(key: &[u8], count: usize) -> i32 {
@@ -39,6 +42,8 @@ pub(crate) struct Sticky {
     random: AtomicU64,
     /// Bytes after which the next partition's turn comes (`batch.size`).
     bytes: usize,
+    /// The partitions that have a leader.
+    led: ArcSwap<Vec<i32>>,
 }
 
 impl Sticky {
@@ -48,6 +53,20 @@ impl Sticky {
             produced: AtomicUsize::new(0),
             random: AtomicU64::new(seed),
             bytes,
+            led: ArcSwap::default(),
+        }
+    }
+
+    /// Says of each partition whether it has a leader: the others are left out while there are any.
+    pub(crate) fn set_led(&self, led: impl Iterator<Item = bool>) {
+        let led: Vec<i32> = (0..).zip(led).filter_map(|(at, led)| led.then_some(at)).collect();
+        let current = self.current.load(Ordering::Relaxed);
+        let lost = current >= 0 && !led.is_empty() && !led.contains(&current);
+        if **self.led.load() != led {
+            self.led.store(Arc::new(led));
+        }
+        if lost {
+            self.switch(current, 0);
         }
     }
 
@@ -60,12 +79,20 @@ impl Sticky {
         self.switch(current, count)
     }
 
-    /// Counts what was appended; `new_batch` says that the partition's last batch is full, so that leaving the
-    /// partition now does not leave a fragment behind.
-    pub(crate) fn appended(&self, partition: i32, size: usize, new_batch: bool, count: usize) {
+    /// Counts the bytes that were appended. A partition that does not fill its batches is left after two batches' worth.
+    pub(crate) fn appended(&self, partition: i32, size: usize, count: usize) {
         let produced = self.produced.fetch_add(size, Ordering::Relaxed) + size;
-        if produced >= self.bytes && new_batch || produced >= self.bytes.saturating_mul(2) {
+        if produced >= self.bytes.saturating_mul(2) {
             self.switch(partition, count);
+        }
+    }
+
+    /// The partition's last batch is full, so leaving it now leaves no fragment behind: the partition for the next batch.
+    pub(crate) fn batch_full(&self, partition: i32, count: usize) -> i32 {
+        if self.produced.load(Ordering::Relaxed) >= self.bytes.saturating_sub(self.bytes / 8) {
+            self.switch(partition, count)
+        } else {
+            partition
         }
     }
 
@@ -81,16 +108,27 @@ impl Sticky {
         }
     }
 
+    /// Another partition than `from`, if there is one, by chance.
     fn draw(&self, from: i32, count: usize) -> i32 {
-        let count = i32::try_from(count).unwrap_or(i32::MAX).max(1);
-        // splitmix64
+        let led = self.led.load();
+        let choices = if led.is_empty() { count } else { led.len() };
+        let nth = |n: usize| match led.get(n) {
+            Some(&partition) => partition,
+            None => i32::try_from(n).unwrap_or(0),
+        };
+        let drawn = self.random(choices);
+        if nth(drawn) != from || choices < 2 {
+            return nth(drawn);
+        }
+        nth((drawn + 1 + self.random(choices - 1)) % choices)
+    }
+
+    /// A number below `bound`, which is not 0 (splitmix64).
+    fn random(&self, bound: usize) -> usize {
         let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let others = if (0..count).contains(&from) && count > 1 { count - 1 } else { count };
-        let drawn = i32::try_from((z >> 33) % others.unsigned_abs() as u64).unwrap_or(0);
-        // With a partition left out, the numbers from it on move up by one.
-        if others < count && drawn >= from { drawn + 1 } else { drawn }
+        usize::try_from((z >> 33) % bound.max(1) as u64).unwrap_or(0)
     }
 }
 
@@ -114,25 +152,53 @@ mod tests {
     }
 
     #[test]
-    fn sticks_for_a_batch_then_moves_on_and_reaches_all() {
+    fn sticks_until_a_batch_is_full_and_reaches_all() {
         let sticky = Sticky::new(100, 7);
         let mut seen = [0usize; 4];
         for _ in 0..400 {
             let partition = sticky.current(4);
-            sticky.appended(partition, 50, false, 4);
-            assert_eq!(sticky.current(4), partition, "half a batch");
-            sticky.appended(partition, 50, true, 4);
-            assert_ne!(sticky.current(4), partition, "a batch went there");
+            sticky.appended(partition, 50, 4);
+            assert_eq!(sticky.batch_full(partition, 4), partition, "half a batch's worth");
+            sticky.appended(partition, 50, 4);
+            assert_eq!(sticky.current(4), partition, "it may have room");
+            let next = sticky.batch_full(partition, 4);
+            assert_ne!(next, partition);
+            assert_eq!(sticky.current(4), next);
             seen[usize::try_from(partition).unwrap()] += 1;
         }
         assert!(seen.iter().all(|&n| n > 50), "{seen:?}");
     }
 
     #[test]
+    fn leaves_a_partition_that_never_fills_a_batch() {
+        let sticky = Sticky::new(100, 7);
+        let partition = sticky.current(4);
+        sticky.appended(partition, 199, 4);
+        assert_eq!(sticky.current(4), partition);
+        sticky.appended(partition, 1, 4);
+        assert_ne!(sticky.current(4), partition);
+    }
+
+    #[test]
+    fn avoids_partitions_without_a_leader_while_there_are_others() {
+        let sticky = Sticky::new(1, 3);
+        sticky.set_led([false, true, false, true].into_iter());
+        for _ in 0..50 {
+            let partition = sticky.current(4);
+            assert!([1, 3].contains(&partition), "{partition}");
+            sticky.appended(partition, 2, 4);
+        }
+        sticky.set_led([false, true, false, false].into_iter());
+        assert_eq!(sticky.current(4), 1, "left at once");
+        sticky.set_led([false; 4].into_iter());
+        assert!((0..4).contains(&sticky.current(4)));
+    }
+
+    #[test]
     fn one_partition_and_a_shrunken_topic() {
         let sticky = Sticky::new(10, 1);
         assert_eq!(sticky.current(1), 0);
-        sticky.appended(0, 100, true, 1);
+        sticky.appended(0, 100, 1);
         assert_eq!(sticky.current(1), 0);
         let sticky = Sticky::new(10, 1);
         sticky.current.store(9, Ordering::Relaxed);

@@ -58,7 +58,7 @@ async fn faults_neither_lose_nor_double_nor_reorder() {
     }
 }
 
-/// The broker forgets the producer of a quiet partition: the epoch rises and nothing is lost.
+/// The broker forgets the producer of a quiet partition and takes whatever number comes next: nothing is lost.
 #[tokio::test(start_paused = true)]
 async fn a_forgotten_producer_goes_on() {
     let cluster = cluster(|c| c).await;
@@ -250,7 +250,11 @@ async fn leaders_move_and_stop() {
         }
     });
     all_arrive(&cluster, &producer, "t").await;
-    mover.abort();
+    // The mover waits for requests: keep them coming until it has made its rounds.
+    while !mover.is_finished() {
+        producer.send(&ProducerRecord::new("t", "more").partition(0)).await.unwrap().await.unwrap();
+    }
+    mover.await.unwrap();
 }
 
 /// A send that is dropped while it waits has accepted nothing.

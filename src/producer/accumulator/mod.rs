@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::error::SendError;
-use crate::producer::batch::Batch;
-use crate::producer::delivery::{CallbackFn, Completion, Delivery};
+use crate::producer::batch::{Appended, Batch};
+use crate::producer::delivery::{CallbackFn, Completion};
 use crate::producer::memory::{Memory, Reservation};
 use crate::producer::partitioner::Sticky;
 use crate::producer::record::ProducerRecord;
@@ -101,17 +101,31 @@ impl Accumulator {
         self.topics.load()
     }
 
-    /// Makes queues for the topic's partitions, or for those that were added to it.
-    pub(crate) fn grow(&self, topic: &str, partitions: usize) -> Result<(), SendError> {
+    /// Takes up what is known of the topic's partitions: makes queues for new ones, and lets keyless records go to those
+    /// that are led.
+    pub(crate) fn update_topic(
+        &self,
+        topic: &str,
+        led: impl ExactSizeIterator<Item = bool>,
+    ) -> Result<(), SendError> {
+        self.grow(topic, led.len())?;
+        if let Some(known) = self.topics.load().get(topic) {
+            known.sticky.set_led(led);
+        }
+        Ok(())
+    }
+
+    fn grow(&self, topic: &str, partitions: usize) -> Result<(), SendError> {
         let end = self.end.lock();
         if let Some(end) = &*end {
             return Err(end.clone());
         }
-        let mut topics = Topics::clone(&self.topics.load());
-        let known = topics.get(topic);
-        if known.is_some_and(|known| known.partitions.len() >= partitions) {
+        let now = self.topics.load();
+        if now.get(topic).is_some_and(|known| known.partitions.len() >= partitions) {
             return Ok(());
         }
+        let mut topics = Topics::clone(&now);
+        let known = topics.get(topic);
         let name = known
             .and_then(|known| known.partitions.first())
             .map_or_else(|| Arc::from(topic), |queue| Arc::clone(&queue.topic));
@@ -136,13 +150,13 @@ impl Accumulator {
         record: &ProducerRecord<'_>,
         timestamp: i64,
         callback: &mut Option<CallbackFn>,
-    ) -> Result<Delivery, Lacks> {
+    ) -> Result<Appended, Lacks> {
         match queue.append(record, timestamp, self.batch_size, self.codec, callback) {
-            Append::Done(delivery) => return Ok(delivery),
+            Append::Done(appended) => return Ok(appended),
             Append::Closed => return Err(Lacks::Open),
             Append::NeedsBatch(None) => {}
             Append::NeedsBatch(Some(unsealed)) => {
-                queue.seal(unsealed, self.codec, Instant::now());
+                queue.seal(unsealed, self.codec);
                 self.announce(queue);
             }
         }
@@ -157,16 +171,16 @@ impl Accumulator {
         timestamp: i64,
         callback: &mut Option<CallbackFn>,
         Begin { room, now }: Begin,
-    ) -> Result<Delivery, Lacks> {
+    ) -> Result<Appended, Lacks> {
         let size = size_upper_bound(record.key, record.value, record.headers).max(self.batch_size);
         let room = room.filter(|room| room.bytes() >= size);
         let room = room.or_else(|| self.memory.try_reserve(size)).ok_or(Lacks::Memory(size))?;
         let completion = Completion::new(Arc::clone(&queue.topic), queue.partition);
         let batch = Batch::new(self.next_batch_id(), now, completion, room);
         match queue.append_new(batch, record, timestamp, self.batch_size, callback) {
-            Append::Done(delivery) => {
+            Append::Done(appended) => {
                 self.announce(queue);
-                Ok(delivery)
+                Ok(appended)
             }
             Append::NeedsBatch(_) => Err(Lacks::Batch),
             Append::Closed => Err(Lacks::Open),
@@ -211,12 +225,20 @@ impl Accumulator {
         FlushGuard(Arc::clone(self))
     }
 
-    /// Lets no record enter any more, and returns the batches that waited with their queues.
-    pub(crate) fn close(&self, end: SendError) -> Vec<(Arc<PartitionQueue>, Batch)> {
+    /// Lets no record enter any more, and drops the batches that wait, which tells their records.
+    pub(crate) fn close(&self, end: SendError) {
         self.refuse(end);
-        let topics = self.topics.load_full();
+        let topics = self.topics.load();
+        for queue in topics.values().flat_map(|topic| &topic.partitions) {
+            drop(queue.close());
+        }
+    }
+
+    /// The queues that have batches, whether or not those who appended have announced them yet.
+    pub(crate) fn queues_with_batches(&self) -> Vec<Arc<PartitionQueue>> {
+        let topics = self.topics.load();
         let queues = topics.values().flat_map(|topic| &topic.partitions);
-        queues.flat_map(|queue| queue.close().into_iter().map(|b| (Arc::clone(queue), b))).collect()
+        queues.filter(|queue| !queue.is_empty()).cloned().collect()
     }
 
     /// Refuses records from now on; what was accepted goes on.

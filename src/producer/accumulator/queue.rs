@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::error::{DeliveryErrorKind, Persistence};
-use crate::producer::batch::Batch;
-use crate::producer::delivery::{CallbackFn, Completion, Delivery};
+use crate::producer::batch::{Appended, Batch};
+use crate::producer::delivery::{CallbackFn, Completion};
 use crate::producer::record::ProducerRecord;
-use crate::record::{BatchBuilder, Codec, SealedBatch};
+use crate::record::{BatchBuilder, Codec};
 use crate::time::{Duration, Instant};
 use crate::types::{Compression, TopicPartition};
 
@@ -35,7 +34,7 @@ struct Batches {
 /// What came of an append.
 #[derive(Debug)]
 pub(crate) enum Append {
-    Done(Delivery),
+    Done(Appended),
     /// The last batch has no room, or there is none: make one and call [`PartitionQueue::append_new`]. If the last
     /// batch is to be compressed, that is the caller's, who filled it.
     NeedsBatch(Option<Unsealed>),
@@ -86,8 +85,8 @@ impl PartitionQueue {
             return Append::Closed;
         }
         let Some(last) = batches.queue.back_mut() else { return Append::NeedsBatch(None) };
-        if let Some(delivery) = last.append(record, timestamp, limit, callback) {
-            return Append::Done(delivery);
+        if let Some(appended) = last.append(record, timestamp, limit, callback) {
+            return Append::Done(appended);
         }
         // Compressing takes long: it happens outside of the lock, by the thread that filled the batch.
         let batch = last.id;
@@ -111,39 +110,29 @@ impl PartitionQueue {
             return Append::Closed;
         }
         let last = batches.queue.back_mut();
-        if let Some(delivery) = last.and_then(|b| b.append(record, timestamp, limit, callback)) {
-            return Append::Done(delivery);
+        if let Some(appended) = last.and_then(|b| b.append(record, timestamp, limit, callback)) {
+            return Append::Done(appended);
         }
         match batch.append(record, timestamp, limit, callback) {
-            Some(delivery) => {
+            Some(appended) => {
                 batches.queue.push_back(batch);
-                Append::Done(delivery)
+                Append::Done(appended)
             }
             None => Append::NeedsBatch(None),
         }
     }
 
-    /// Compresses a full batch and puts it back. If it has expired meanwhile, its records have ended already.
-    pub(crate) fn seal(&self, unsealed: Unsealed, codec: Codec, now: Instant) {
-        let Unsealed { batch, builder } = unsealed;
-        match builder.seal(codec) {
-            Ok(sealed) => self.finish_sealing(batch, sealed),
-            Err(error) => {
-                let mut batches = self.batches.lock();
-                let at = batches.queue.iter().position(|b| b.id == batch);
-                let failed = at.and_then(|at| batches.queue.remove(at));
-                drop(batches);
-                if let Some(mut failed) = failed {
-                    let kind = DeliveryErrorKind::Compression { reason: error.to_string() };
-                    failed.fail(self.topic_partition(), kind, Persistence::NotWritten, now);
-                }
-            }
-        }
+    /// Whether no batch waits here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batches.lock().queue.is_empty()
     }
 
-    fn finish_sealing(&self, id: u64, sealed: SealedBatch) {
+    /// Compresses a full batch and puts it back. If it has expired meanwhile, its records have ended already.
+    pub(crate) fn seal(&self, unsealed: Unsealed, codec: Codec) {
+        let Unsealed { batch, builder } = unsealed;
+        let sealed = builder.seal(codec);
         let mut batches = self.batches.lock();
-        if let Some(batch) = batches.queue.iter_mut().rev().find(|batch| batch.id == id) {
+        if let Some(batch) = batches.queue.iter_mut().rev().find(|b| b.id == batch) {
             batch.finish_sealing(sealed);
         }
     }
@@ -168,11 +157,11 @@ impl PartitionQueue {
     pub(crate) fn front(&self, now: Instant, linger: Duration, urgent: bool) -> Front {
         let batches = self.batches.lock();
         let Some(first) = batches.queue.front() else { return Front::Empty };
-        if !first.is_open() && !first.is_sealed() {
+        if first.is_being_sealed() {
             return Front::Sealing;
         }
         let lingers_until = first.created + linger;
-        let full = first.is_sealed() || batches.queue.len() > 1;
+        let full = !first.is_open() || batches.queue.len() > 1;
         if full || urgent || lingers_until <= now {
             Front::Ready { size: first.size() }
         } else {

@@ -7,7 +7,7 @@
 //! | DUPLICATE_SEQUENCE_NUMBER | written before, offset unknown |
 //! | the request cannot be sent to this broker | fail |
 //! | nothing (disconnect, time-out) | retry, maybe written |
-//! | REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND, NOT_LEADER_OR_FOLLOWER with acks=all | retry, maybe written |
+//! | REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND, KAFKA_STORAGE_ERROR, NOT_LEADER_OR_FOLLOWER with acks=all | retry, maybe written |
 //! | any other retriable code | retry, not written |
 //! | OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID behind an unacknowledged batch | retry, not written |
 //! | the same at the head of the partition | bump the epoch, then retry |
@@ -91,14 +91,7 @@ pub(crate) fn classify(heard: Heard, situation: Situation) -> Verdict {
                 (true, false) => Verdict::Retry { written: Written::Never, refresh: false },
             }
         }
-        ErrorCode::CLUSTER_AUTHORIZATION_FAILED
-        | ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-        | ErrorCode::INVALID_PRODUCER_ID_MAPPING
-        | ErrorCode::PRODUCER_FENCED
-            if situation.idempotent =>
-        {
-            Verdict::Fatal
-        }
+        code if code.is_fatal() && situation.idempotent => Verdict::Fatal,
         ErrorCode::MESSAGE_TOO_LARGE if situation.splittable => Verdict::Split,
         code if code.is_retriable() => {
             retry(written_despite(code, situation), code.refreshes_metadata(), situation)
@@ -121,6 +114,8 @@ fn written_despite(code: ErrorCode, situation: Situation) -> Written {
         ErrorCode::REQUEST_TIMED_OUT
         | ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND
         | ErrorCode::UNKNOWN_SERVER_ERROR
+        // The disk may have failed after the append, while the leader waited for its followers.
+        | ErrorCode::KAFKA_STORAGE_ERROR
         | ErrorCode::NETWORK_EXCEPTION => Written::Maybe,
         // A leader that loses its place while it waits for its followers answers so, after its own append.
         ErrorCode::NOT_LEADER_OR_FOLLOWER if situation.acks_all => Written::Maybe,
@@ -163,6 +158,7 @@ mod tests {
             (Heard::Answer(E::NOT_ENOUGH_REPLICAS), ANY, retry(Written::No, false)),
             (Heard::Answer(E::NOT_ENOUGH_REPLICAS), last, fail(Written::No)),
             (Heard::Answer(E::NOT_ENOUGH_REPLICAS_AFTER_APPEND), ANY, retry(Written::Maybe, false)),
+            (Heard::Answer(E::KAFKA_STORAGE_ERROR), ANY, retry(Written::Maybe, true)),
             (Heard::Answer(E::NOT_LEADER_OR_FOLLOWER), ANY, retry(Written::Maybe, true)),
             (Heard::Answer(E::NOT_LEADER_OR_FOLLOWER), one, retry(Written::No, true)),
             (Heard::Answer(E::UNKNOWN_TOPIC_OR_PARTITION), ANY, retry(Written::No, true)),

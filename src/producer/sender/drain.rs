@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 
 use crate::error::{DeliveryErrorKind, Persistence};
 use crate::producer::accumulator::Front;
+use crate::producer::delivery::Outcome;
 use crate::producer::sender::node::{NodeState, Readiness};
 use crate::producer::sender::window::{Slot, SlotState};
-use crate::producer::sender::{Action, IDEMPOTENT_WINDOW, Produce, Sender, Sent};
+use crate::producer::sender::{Action, IDEMPOTENT_WINDOW, Produce, Sender, Sent, SentBatch};
 use crate::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::time::Instant;
-use crate::types::{BrokerId, ProducerIdentity};
+use crate::types::{BrokerId, ProducerIdentity, TopicId};
 
 /// A request that is being put together.
 #[derive(Debug, Default)]
 struct Draft {
     size: usize,
-    batches: Vec<(usize, u64)>,
+    batches: Vec<SentBatch>,
 }
 
 /// What a partition has to send.
@@ -70,14 +71,17 @@ impl Sender {
             }
             if let Some((batch, size)) = self.enlist(index, candidate, node, identity, now) {
                 draft.size += size;
-                draft.batches.push((index, batch));
+                let topic_id = self.topic_id(index);
+                draft.batches.push(SentBatch { partition: index, batch, topic_id });
             }
         }
         // Who found no room goes first in the next request; otherwise the turn moves on by one.
         let turn = left_out.unwrap_or(usize::from(self.active.len() > 1));
-        self.active.rotate_left(turn);
         drafts.retain(|_, draft| !draft.batches.is_empty());
         let progress = !drafts.is_empty();
+        if progress {
+            self.active.rotate_left(turn);
+        }
         for (node, draft) in drafts {
             self.dispatch(node, draft);
         }
@@ -99,19 +103,15 @@ impl Sender {
         if identity.is_none() && self.config.max_in_flight == 1 && in_flight > 0 {
             return None;
         }
-        if let Some((at, slot)) = partition.first_waiting() {
+        if let Some((at, slot)) = partition.first_waiting(bumping) {
             let SlotState::Waiting { not_before } = slot.state else { return None };
-            // Under a pending bump only those go whose fate is to be found out.
-            if bumping && !(slot.maybe_written && slot.stamp.is_some()) {
+            // Splits make windows longer: a sixth beside an unanswered first would make the broker forget the first.
+            let permitted = identity.is_none_or(|identity| {
+                (at < IDEMPOTENT_WINDOW || in_flight == 0)
+                    && partition.sequence.permits(identity, in_flight, IDEMPOTENT_WINDOW)
+            });
+            if !permitted {
                 return None;
-            }
-            if slot.stamp.is_none() {
-                let permitted = identity.is_none_or(|identity| {
-                    partition.sequence.permits(identity, in_flight, IDEMPOTENT_WINDOW)
-                });
-                if !permitted {
-                    return None;
-                }
             }
             if now < not_before {
                 self.wake_at(not_before);
@@ -168,14 +168,19 @@ impl Sender {
         let at = match candidate {
             Candidate::Waiting(at) => at,
             Candidate::New => {
-                let mut batch = partition.queue.take_front()?;
-                if let Err(error) = batch.seal(codec) {
+                let mut slot = Slot::new(partition.queue.take_front()?, now);
+                if let Err(error) = slot.batch.seal(codec) {
                     let kind = DeliveryErrorKind::Compression { reason: error.to_string() };
                     let name = partition.queue.topic_partition();
-                    batch.fail(name, kind, Persistence::NotWritten, now);
+                    let error = slot.batch.error(name, kind, Persistence::NotWritten, now);
+                    slot.state = SlotState::Ended(Outcome::Failed(error));
+                    partition.window.push_back(slot);
+                    partition.settle();
+                    // Whatever is behind it has its turn at once.
+                    self.wake_at(now);
                     return None;
                 }
-                partition.window.push_back(Slot::new(batch, now));
+                partition.window.push_back(slot);
                 partition.window.len() - 1
             }
         };
@@ -190,12 +195,16 @@ impl Sender {
         Some((slot.batch.id, slot.batch.size()))
     }
 
+    fn topic_id(&self, index: usize) -> TopicId {
+        self.partitions.get(index).map_or(TopicId::ZERO, |p| p.leadership.topic_id)
+    }
+
     fn dispatch(&mut self, node: BrokerId, draft: Draft) {
         let token = self.next_token;
         self.next_token += 1;
         let mut topics: Vec<TopicProduceData> = Vec::new();
-        for &(index, batch) in &draft.batches {
-            let Some(partition) = self.partitions.get(index) else { continue };
+        for &SentBatch { partition, batch, topic_id } in &draft.batches {
+            let Some(partition) = self.partitions.get(partition) else { continue };
             let slot = partition.position(batch).and_then(|at| partition.window.get(at));
             let data = PartitionProduceData {
                 index: partition.queue.partition,
@@ -206,7 +215,7 @@ impl Sender {
                 Some(topic) => topic.partition_data.push(data),
                 None => topics.push(TopicProduceData {
                     name: name.to_owned(),
-                    topic_id: partition.leadership.topic_id,
+                    topic_id,
                     partition_data: vec![data],
                 }),
             }

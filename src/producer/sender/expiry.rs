@@ -9,12 +9,21 @@ use crate::time::Instant;
 
 impl Sender {
     pub(super) fn expire(&mut self, now: Instant) {
+        if self.expires_at.is_none_or(|at| at <= now) {
+            self.expire_all(now);
+        }
+    }
+
+    fn expire_all(&mut self, now: Instant) {
+        // What is begun from now on expires later.
+        let mut next = now + self.config.delivery_timeout;
         let mut bump = false;
         for at in 0..self.active.len() {
             let Some(&index) = self.active.get(at) else { break };
-            bump |= self.expire_sent(index, now);
-            self.expire_queued(index, now);
+            bump |= self.expire_sent(index, now, &mut next);
+            self.expire_queued(index, now, &mut next);
         }
+        self.expires_at = Some(next);
         // The numbers of what expired are lost, or their fate is not known.
         if bump && self.config.idempotent {
             self.sequencer.request_bump();
@@ -22,24 +31,25 @@ impl Sender {
     }
 
     /// Says whether sequence numbers were lost.
-    fn expire_sent(&mut self, index: usize, now: Instant) -> bool {
+    fn expire_sent(&mut self, index: usize, now: Instant, next: &mut Instant) -> bool {
         let timeout = self.config.delivery_timeout;
         let Some(partition) = self.partitions.get_mut(index) else { return false };
-        let name = partition.queue.topic_partition();
+        let queue = &partition.queue;
         let mut lost = false;
         for slot in &mut partition.window {
-            if now < slot.batch.created + timeout {
+            let expires = slot.batch.created + timeout;
+            if now < expires {
+                *next = expires.min(*next);
                 break;
             }
-            let records = slot.batch.count() as usize;
-            let kind = DeliveryErrorKind::TimedOut { records };
+            let kind = DeliveryErrorKind::TimedOut { records: slot.batch.count() as usize };
             match slot.state {
                 SlotState::InFlight => {
-                    slot.batch.fail(name.clone(), kind, Persistence::MaybeWritten, now);
+                    slot.batch.fail(queue.topic_partition(), kind, Persistence::MaybeWritten, now);
                     slot.state = SlotState::Abandoned;
                 }
                 SlotState::Waiting { .. } => {
-                    slot.batch.fail(name.clone(), kind, persistence(slot), now);
+                    slot.batch.fail(queue.topic_partition(), kind, persistence(slot), now);
                     lost |= slot.stamp.take().is_some();
                 }
                 SlotState::Ended(_) | SlotState::Abandoned => {}
@@ -47,27 +57,22 @@ impl Sender {
         }
         partition.window.retain(|s| !(s.is_waiting() && s.batch.has_ended()));
         partition.settle();
-        let oldest = partition.window.iter().find(|slot| !slot.batch.has_ended());
-        if let Some(oldest) = oldest.map(|slot| slot.batch.created) {
-            self.wake_at(oldest + timeout);
-        }
         lost
     }
 
-    fn expire_queued(&mut self, index: usize, now: Instant) {
+    fn expire_queued(&mut self, index: usize, now: Instant, next: &mut Instant) {
         let timeout = self.config.delivery_timeout;
         let Some(partition) = self.partitions.get(index) else { return };
-        let obstacle = self.obstacle(partition);
         if let Some(until) = now.checked_sub(timeout) {
             for mut batch in partition.queue.take_created_until(until) {
                 let kind = DeliveryErrorKind::TimedOut { records: batch.count() as usize };
-                batch.last_error = batch.last_error.take().or_else(|| obstacle.clone());
+                batch.last_error = batch.last_error.take().or_else(|| self.obstacle(partition));
                 let name = partition.queue.topic_partition();
                 batch.fail(name, kind, Persistence::NotWritten, now);
             }
         }
         if let Some(created) = partition.queue.front_created() {
-            self.wake_at(created + timeout);
+            *next = (created + timeout).min(*next);
         }
     }
 

@@ -113,7 +113,10 @@ pub(crate) struct Sender {
     actions: Vec<Action>,
     wants_metadata: bool,
     deadline: Option<Instant>,
+    /// No batch expires before.
+    expires_at: Option<Instant>,
     closing: bool,
+    fatal: Option<FatalError>,
     random: fastrand::Rng,
 }
 
@@ -121,7 +124,15 @@ pub(crate) struct Sender {
 #[derive(Debug)]
 struct Sent {
     node: BrokerId,
-    batches: Vec<(usize, u64)>,
+    batches: Vec<SentBatch>,
+}
+
+/// A batch in a request, and the topic's id then.
+#[derive(Debug, Clone, Copy)]
+struct SentBatch {
+    partition: usize,
+    batch: u64,
+    topic_id: TopicId,
 }
 
 impl Sender {
@@ -143,7 +154,9 @@ impl Sender {
             actions: Vec::new(),
             wants_metadata: false,
             deadline: None,
+            expires_at: None,
             closing: false,
+            fatal: None,
             random: fastrand::Rng::with_seed(seed),
         }
     }
@@ -264,8 +277,8 @@ impl Sender {
         let node = self.nodes.entry(sent.node).or_default();
         node.in_flight = node.in_flight.saturating_sub(1);
         node.state = NodeState::Unconnected;
-        for (index, batch) in sent.batches {
-            let Some(partition) = self.partitions.get_mut(index) else { continue };
+        for SentBatch { partition, batch, .. } in sent.batches {
+            let Some(partition) = self.partitions.get_mut(partition) else { continue };
             let at = partition.position(batch);
             if let Some(slot) = at.and_then(|at| partition.window.get_mut(at)) {
                 slot.state = SlotState::Waiting { not_before: now };
@@ -279,9 +292,18 @@ impl Sender {
         self.closing = true;
     }
 
-    /// Whether no accepted record waits for its end.
+    /// Whether no accepted record that the sender knows of waits for its end. What was abandoned does not count.
     pub(crate) fn is_idle(&self) -> bool {
-        self.active.is_empty()
+        let mut active = self.active.iter().filter_map(|&index| self.partitions.get(index));
+        active.all(|partition| {
+            partition.window.iter().all(|slot| slot.batch.has_ended()) && partition.queue.is_empty()
+        })
+    }
+
+    /// The topics that have batches; a topic may come more than once.
+    pub(crate) fn active_topics(&self) -> Vec<Arc<str>> {
+        let active = self.active.iter().filter_map(|&index| self.partitions.get(index));
+        active.map(|partition| Arc::clone(&partition.queue.topic)).collect()
     }
 
     /// The ends of all batches there are now.
@@ -299,10 +321,18 @@ impl Sender {
     /// What is to be done now. Ask again after each event, and at [`Sender::next_deadline`].
     pub(crate) fn poll(&mut self, now: Instant) -> Vec<Action> {
         self.deadline = None;
+        if let Some(error) = self.fatal.clone() {
+            // What was appended by sends that had not seen the end yet.
+            self.fail_all(&DeliveryErrorKind::Fatal(error), now);
+            return std::mem::take(&mut self.actions);
+        }
         self.expire(now);
         self.advance_bump();
         self.drain(now);
         self.retire();
+        if let Some(at) = self.expires_at.filter(|_| !self.active.is_empty()) {
+            self.wake_at(at);
+        }
         if std::mem::take(&mut self.wants_metadata) {
             self.actions.push(Action::RefreshMetadata);
         }
@@ -333,17 +363,20 @@ impl Sender {
                 };
                 failed += usize::from(slot.batch.fail(name.clone(), kind.clone(), written, now));
             }
-            while let Some(mut batch) = partition.queue.take_front() {
-                batch.fail(name.clone(), kind.clone(), Persistence::NotWritten, now);
-                failed += 1;
+            // Until it is off the list, so that who appends next lists it again.
+            while !partition.queue.unlist_if_empty() {
+                if let Some(mut batch) = partition.queue.take_front() {
+                    batch.fail(name.clone(), kind.clone(), Persistence::NotWritten, now);
+                    failed += 1;
+                }
             }
-            partition.queue.unlist_if_empty();
         }
         failed
     }
 
     fn end_fatally(&mut self, error: FatalError, now: Instant) {
         self.fail_all(&DeliveryErrorKind::Fatal(error.clone()), now);
+        self.fatal = Some(error.clone());
         self.actions.push(Action::Fatal(error));
     }
 

@@ -7,7 +7,7 @@ use crate::producer::delivery::Outcome;
 use crate::producer::sender::classify::{Heard, Situation, Verdict, Written, classify};
 use crate::producer::sender::expiry::persistence;
 use crate::producer::sender::window::SlotState;
-use crate::producer::sender::{Action, Sender, Sent, cause};
+use crate::producer::sender::{Action, Sender, Sent, SentBatch, cause};
 use crate::protocol::messages::produce::{PartitionProduceResponse, ProduceResponse};
 use crate::time::{Duration, Instant};
 use crate::types::BrokerId;
@@ -22,8 +22,8 @@ struct Ending {
 impl Sender {
     /// With acks=0 there is no answer: what was handed to the connection counts as sent.
     pub(super) fn resolve_unacknowledged(&mut self, sent: &Sent) {
-        for &(index, batch) in &sent.batches {
-            let Some(partition) = self.partitions.get_mut(index) else { continue };
+        for &SentBatch { partition, batch, .. } in &sent.batches {
+            let Some(partition) = self.partitions.get_mut(partition) else { continue };
             let Some(at) = partition.position(batch) else { continue };
             if let Some(slot) = partition.window.get_mut(at) {
                 slot.state = SlotState::Ended(Outcome::WRITTEN_SOMEWHERE);
@@ -41,7 +41,7 @@ impl Sender {
             }
             _ => Heard::NotSent,
         };
-        for &(index, batch) in &sent.batches {
+        for &SentBatch { partition: index, batch, .. } in &sent.batches {
             let outcome = Outcome::WRITTEN_SOMEWHERE;
             let cause = Some(Cause::Client(error.clone()));
             self.resolve(index, batch, Ending { heard, cause, outcome }, now);
@@ -56,9 +56,9 @@ impl Sender {
         response: &ProduceResponse,
         now: Instant,
     ) {
-        for &(index, batch) in &sent.batches {
+        for &SentBatch { partition: index, batch, topic_id: id } in &sent.batches {
             let Some(partition) = self.partitions.get(index) else { continue };
-            let (name, id) = (&*partition.queue.topic, partition.leadership.topic_id);
+            let name = &*partition.queue.topic;
             let topic = response.responses.iter().find(|topic| {
                 if topic.name.is_empty() { topic.topic_id == id } else { topic.name == name }
             });

@@ -109,7 +109,7 @@ impl World {
     fn new(config: SenderConfig, partitions: i32, seed: u64) -> Self {
         let memory = Arc::new(Memory::new(TOTAL, 256));
         let accumulator = Arc::new(Accumulator::new(Arc::clone(&memory), 256, Codec::NONE, seed));
-        accumulator.grow("t", usize::try_from(partitions).unwrap()).unwrap();
+        accumulator.update_topic("t", (0..partitions).map(|_| true)).unwrap();
         Self {
             now: Instant::now(),
             sender: Sender::new(config, Arc::clone(&accumulator), seed),
@@ -142,11 +142,12 @@ impl World {
         let queue = &topics["t"].partitions[usize::try_from(partition).unwrap()];
         let (accumulator, none) = (&self.accumulator, &mut None);
         let begin = Begin { room: None, now: self.now };
-        let delivery = accumulator
+        let appended = accumulator
             .append(queue, &record, 1, none)
             .or_else(|_full| accumulator.begin(queue, &record, 1, none, begin))
             .unwrap();
         drop(topics);
+        let delivery = appended.delivery;
         self.sent.push(Sent { partition, value, delivery, result: None });
     }
 
@@ -352,7 +353,14 @@ fn run_seed(seed: u64, config: SenderConfig) -> World {
             _ => world.now += MS(random.u64(0..10)),
         }
     }
+    let (healed_at, sent) = (world.now, world.sent.len());
+    for partition in 0..3 {
+        world.send(partition);
+    }
     world.heal();
+    assert!(world.now - healed_at < MS(2_000), "seed {seed}: {:?}", world.now - healed_at);
+    let fresh = &world.sent[sent..];
+    assert!(fresh.iter().all(|sent| matches!(sent.result, Some(Ok(_)))), "seed {seed}");
     world
 }
 
@@ -546,6 +554,102 @@ fn too_large_a_batch_is_halved_until_it_fits() {
     world.check("one too large");
     let results = world.sent.iter().rev().take(2).map(|sent| sent.result.as_ref().unwrap().is_ok());
     assert_eq!(results.collect::<Vec<_>>(), [false, true]);
+}
+
+/// The head is out of order and the batch behind it loses its answer: its fate must still be found out, or the bump would
+/// wait for it until it expires.
+#[test]
+fn a_bump_finds_out_the_fate_of_what_is_behind_the_head() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    send_batch(&mut world, 0);
+    world.answer(BrokerId(0), Some(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    world.disconnect(BrokerId(0), 0);
+    let started = world.now;
+    world.heal();
+    world.check("behind the head");
+    assert!(world.sent.iter().all(|sent| matches!(sent.result, Some(Ok(_)))));
+    assert!(world.now - started < MS(1_000), "{:?}", world.now - started);
+}
+
+/// An acknowledged batch is told when the one before it is given up, and nothing then wakes the sender without need.
+#[test]
+fn what_is_abandoned_holds_nobody_back() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    send_batch(&mut world, 0);
+    world.answer(BrokerId(0), Some(ErrorCode::REQUEST_TIMED_OUT));
+    let first_is_missing = world.pop(BrokerId(0)).unwrap();
+    world.logs.get_mut(&0).unwrap().next_sequence = 2;
+    let response = world.apply(&first_is_missing, None);
+    world.sender.handle_produced(first_is_missing.token, Ok(response), world.now);
+    world.now += MS(100);
+    world.step();
+    world.now += MS(10_000);
+    world.step();
+    assert!(world.sent[2].result.as_ref().unwrap().is_err());
+    assert!(world.sent[3].result.as_ref().unwrap().is_ok());
+    assert!(world.sender.is_idle(), "an answer that nobody waits for does not hold a close");
+    assert!(world.sender.next_deadline().is_none_or(|at| at > world.now));
+}
+
+/// Halves of a first batch go one after the other, as the first batch itself does.
+#[test]
+fn halves_of_the_first_batch_go_alone() {
+    let mut world = World::new(config(), 1, 1);
+    for _ in 0..4 {
+        world.send(0);
+    }
+    world.step();
+    world.give_id();
+    world.now += MS(5);
+    world.step();
+    world.step();
+    world.answer(BrokerId(0), Some(ErrorCode::MESSAGE_TOO_LARGE));
+    world.step();
+    assert_eq!(world.wire[&BrokerId(0)].len(), 1);
+    world.heal();
+    world.check("halves");
+}
+
+/// Records that were appended by sends which had not seen the end yet end with the producer's error, too.
+#[test]
+fn after_a_fatal_error_nothing_is_sent() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    world.answer(BrokerId(0), Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
+    send_batch(&mut world, 1);
+    assert!(world.wire.values().all(VecDeque::is_empty));
+    let error = world.sent[3].result.clone().unwrap().unwrap_err();
+    assert!(error.is_fatal() && error.persistence() == Persistence::NotWritten, "{error}");
+}
+
+/// When each request takes one batch only, the partitions take turns.
+#[test]
+fn small_requests_are_fair() {
+    let mut world = World::new(SenderConfig { max_request_size: 1, ..config() }, 6, 1);
+    for partition in [0, 2, 4] {
+        for _ in 0..40 {
+            world.send(partition);
+        }
+    }
+    let mut turns = Vec::new();
+    for _ in 0..60 {
+        world.now += MS(5);
+        world.step();
+        if world.unanswered_id {
+            world.give_id();
+        }
+        if let Some(produce) = world.wire.get(&BrokerId(0)).and_then(VecDeque::front) {
+            turns.push(produce.request.topic_data[0].partition_data[0].index);
+            world.answer(BrokerId(0), None);
+        }
+    }
+    let first: Vec<_> = turns.iter().take(9).copied().collect();
+    for partition in [0, 2, 4] {
+        let count = first.iter().filter(|&&p| p == partition).count();
+        assert!((2..=4).contains(&count), "{turns:?}");
+    }
 }
 
 #[test]

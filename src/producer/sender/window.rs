@@ -71,9 +71,10 @@ impl Partition {
         self.window.iter().filter(|slot| slot.is_in_flight()).count()
     }
 
-    /// The first batch that waits to be sent.
-    pub(super) fn first_waiting(&self) -> Option<(usize, &Slot)> {
-        self.window.iter().enumerate().find(|(_, slot)| slot.is_waiting())
+    /// The first batch that waits to be sent; under a pending bump, the first whose fate is to be found out.
+    pub(super) fn first_waiting(&self, bumping: bool) -> Option<(usize, &Slot)> {
+        let mut waiting = self.window.iter().enumerate().filter(|(_, slot)| slot.is_waiting());
+        waiting.find(|(_, slot)| !bumping || slot.has_unknown_fate())
     }
 
     /// Whether every batch before `index` has been acknowledged.
@@ -88,23 +89,27 @@ impl Partition {
         self.window.iter().position(|slot| slot.batch.id == batch)
     }
 
-    /// Tells the ends that no earlier batch holds back, and frees their memory.
+    /// Tells the ends that no earlier batch holds back, and frees their memory. One that was abandoned has told its own
+    /// end, so it holds nobody back.
     pub(super) fn settle(&mut self) {
-        while let Some(SlotState::Ended(_)) = self.window.front().map(|slot| &slot.state) {
-            let Some(Slot { mut batch, state: SlotState::Ended(outcome), .. }) =
-                self.window.pop_front()
-            else {
-                return;
-            };
-            batch.complete(outcome);
+        for slot in &mut self.window {
+            match &slot.state {
+                SlotState::Ended(outcome) => {
+                    slot.batch.complete(outcome.clone());
+                }
+                SlotState::Abandoned => {}
+                SlotState::Waiting { .. } | SlotState::InFlight => break,
+            }
         }
+        self.window
+            .retain(|slot| !matches!(slot.state, SlotState::Ended(_)) || !slot.batch.has_ended());
     }
 
     /// Whether a batch stands in the way of an epoch bump: it may have been written, and that can still be found out.
     pub(super) fn holds_bump(&self) -> bool {
-        self.window.iter().any(|slot| {
-            slot.is_in_flight() || slot.is_waiting() && slot.maybe_written && slot.stamp.is_some()
-        })
+        self.window
+            .iter()
+            .any(|slot| slot.is_in_flight() || slot.is_waiting() && slot.has_unknown_fate())
     }
 }
 
@@ -117,6 +122,11 @@ impl Slot {
             maybe_written: false,
             sent_to: None,
         }
+    }
+
+    /// Whether it may have been written, and sending it again would tell.
+    pub(super) fn has_unknown_fate(&self) -> bool {
+        self.maybe_written && self.stamp.is_some()
     }
 
     /// Writes the stamp into the batch's header, or that it has none.
