@@ -20,6 +20,7 @@ use crate::protocol::messages::produce::{
 use crate::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -97,6 +98,50 @@ impl AsyncWrite for Bytewise {
             return Poll::Pending;
         }
         Pin::new(&mut self.io).poll_write(cx, &buf[..1.min(buf.len())])
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A stream that breaks at the next write once there are last words, which can then be read.
+struct Breaking {
+    io: DuplexStream,
+    last_words: Arc<Mutex<Option<Vec<u8>>>>,
+    broken: bool,
+}
+
+impl AsyncRead for Breaking {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.broken {
+            buf.put_slice(&self.last_words.lock().take().unwrap_or_default());
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Breaking {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let breaks = self.last_words.lock().is_some();
+        self.broken = breaks;
+        if self.broken {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -294,6 +339,22 @@ mod endings {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_there_when_writing_fails_counts() {
+        let (ours, theirs) = tokio::io::duplex(ROOM);
+        let mut broker = FakeBroker::new(theirs);
+        let last_words = Arc::new(Mutex::new(None));
+        let io = Breaking { io: ours, last_words: last_words.clone(), broken: false };
+        let settings = settings();
+        let (connection, ()) = tokio::join!(open_over(io, &settings), broker.introduce());
+        let connection = connection.unwrap();
+        let first = connection.call(&metadata(), TIMEOUT);
+        *last_words.lock() = Some(broker.expect().await.answer(&numbered(1)));
+        let second = connection.call(&metadata(), TIMEOUT);
+        assert_eq!(controller(first.await), 1);
+        assert!(disconnected(&second.await.unwrap_err()).1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_truncated_answer_says_so() {
         let (connection, mut broker) = connected(&settings(), ROOM).await;
         let call = connection.call(&metadata(), TIMEOUT);
@@ -387,12 +448,16 @@ mod endings {
         let idle = Duration::from_secs(100);
         let settings = ConnectionSettings { max_idle: Some(idle), ..settings() };
         let (connection, mut broker) = connected(&settings, ROOM).await;
-        // Longer on its way than a connection may be idle.
-        let call = connection.call(&metadata(), idle * 3);
-        let request = broker.expect().await;
-        tokio::time::sleep(idle * 2).await;
-        broker.answer(&request, &numbered(1)).await;
-        assert_eq!(controller(call.await), 1);
+        // The second is longer on its way than a connection may be idle, and the clock is looked at
+        // in between, at the deadline of the first.
+        let calls =
+            [connection.call(&metadata(), idle * 2), connection.call(&metadata(), idle * 4)];
+        for (n, call) in (1..).zip(calls) {
+            let request = broker.expect().await;
+            tokio::time::sleep(if n == 1 { idle / 2 } else { idle * 3 }).await;
+            broker.answer(&request, &numbered(1)).await;
+            assert_eq!(controller(call.await), 1);
+        }
         let answered = Instant::now();
         connection.ended().await;
         assert_eq!(answered.elapsed(), idle);
