@@ -22,11 +22,12 @@ mod route;
 mod tests;
 
 use crate::config::{ClientConfig, HostPort};
-use crate::error::ClientError;
+use crate::error::{ClientError, Peer};
 use crate::net::{Connect, Connection, ConnectionSettings};
 use crate::protocol::Request;
 use crate::time::{Backoff, Instant};
 use crate::types::BrokerId;
+use least_loaded::Load;
 use metadata::Metadata;
 use parking_lot::Mutex;
 use pool::Pool;
@@ -246,14 +247,30 @@ impl Core {
             .collect()
     }
 
-    /// The broker that has the least to do.
-    fn any_node(&self) -> Result<(BrokerId, HostPort), ClientError> {
-        let mut nodes = self.nodes();
-        let loads = self.pool.loads(nodes.iter().map(|(id, _)| *id));
-        match least_loaded::choose(&loads, fastrand::usize(..)) {
-            Some(at) if at < nodes.len() => Ok(nodes.swap_remove(at)),
-            _ => Err(ClientError::Closed),
+    /// A connection to the broker that has the least to do. If it cannot be opened, the next one is
+    /// tried at once, each at most once, as long as there are some that have not just failed.
+    ///
+    /// So an error, which is that of the last attempt, says that no broker can be reached at the
+    /// moment. `asking` is told of each one that is tried.
+    async fn connect_any(&self, asking: impl Fn(Peer)) -> Result<Arc<Connection>, ClientError> {
+        let mut left = self.nodes();
+        let mut failure = None;
+        loop {
+            let loads = self.pool.loads(left.iter().map(|(id, _)| *id));
+            let choice = least_loaded::choose(&loads, fastrand::usize(..));
+            let Some((at, load)) = choice.and_then(|at| Some((at, loads.get(at)?))) else { break };
+            // The first attempt may wait for the end of a back-off; somebody has to be asked.
+            if failure.is_some() && matches!(load, Load::BackingOff(_)) {
+                break;
+            }
+            let (id, address) = left.swap_remove(at);
+            asking(pool::peer(id, &address));
+            match self.pool.connect(id, &address).await {
+                Err(error) if error != ClientError::Closed => failure = Some(error),
+                result => return result,
+            }
         }
+        Err(failure.unwrap_or(ClientError::Closed))
     }
 
     /// Whether no known broker can be reached at the moment.

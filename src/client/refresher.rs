@@ -1,33 +1,51 @@
 //! The task that keeps the metadata fresh: waits until a fetch is due, asks a broker, hands in the
-//! answer. Thin: when and what is decided by `metadata`, whom to ask by [`Core::any_node`].
+//! answer. Thin: when and what is decided by `metadata`, whom to ask by [`Core::connect_any`].
 
 use super::Core;
 use super::metadata::Fetch;
-use super::pool;
 use crate::config::MetadataRecoveryStrategy;
 use crate::error::{ClientError, ErrorCode};
+use crate::net::Connection;
 use crate::protocol::messages::metadata::{MetadataRequest, MetadataResponse};
 use std::sync::Arc;
 
 pub(super) async fn run(core: Arc<Core>) {
     loop {
         let fetch = core.metadata.begin().await;
-        let answer = ask(&core, &fetch).await;
-        match answer.and_then(|response| core.metadata.succeeded(&fetch, &response)) {
+        match carry_out(&core, &fetch).await {
             Ok(()) => core.answered(),
-            Err(error) => {
-                let required = is_rebootstrap_required(&error);
+            Err(Failure { error, lost }) => {
                 core.metadata.failed(&fetch, error);
-                recover(&core, required);
+                recover(&core, lost);
             }
         }
     }
 }
 
-async fn ask(core: &Arc<Core>, fetch: &Fetch) -> Result<MetadataResponse, ClientError> {
-    let node = core.any_node()?;
-    core.metadata.asking(pool::peer(node.0, &node.1));
-    let connection = core.pool.connect(node.0, &node.1).await?;
+struct Failure {
+    error: ClientError,
+    /// Whether the known brokers are no good any more.
+    lost: bool,
+}
+
+async fn carry_out(core: &Core, fetch: &Fetch) -> Result<(), Failure> {
+    // An error says that no broker can be reached.
+    let connection = core
+        .connect_any(|peer| core.metadata.asking(peer))
+        .await
+        .map_err(|error| Failure { error, lost: true })?;
+    let answer = ask(core, &connection, fetch).await;
+    answer.and_then(|response| core.metadata.succeeded(fetch, &response)).map_err(|error| {
+        let lost = is_rebootstrap_required(&error) || core.is_cut_off();
+        Failure { error, lost }
+    })
+}
+
+async fn ask(
+    core: &Core,
+    connection: &Connection,
+    fetch: &Fetch,
+) -> Result<MetadataResponse, ClientError> {
     let answer =
         connection.call::<MetadataRequest>(&fetch.request(), core.config.request_timeout());
     let response = answer.await?;
@@ -40,11 +58,9 @@ async fn ask(core: &Arc<Core>, fetch: &Fetch) -> Result<MetadataResponse, Client
 
 /// Starts over from `bootstrap.servers` if the brokers ask for it (KIP-1102), if none of them can
 /// be reached (KIP-899), or if nothing has come from them for too long (KIP-1102).
-fn recover(core: &Core, required: bool) {
-    if core.config.metadata_recovery_strategy() != MetadataRecoveryStrategy::Rebootstrap {
-        return;
-    }
-    if required || core.is_cut_off() || core.metadata.is_hopeless() {
+fn recover(core: &Core, lost: bool) {
+    let strategy = core.config.metadata_recovery_strategy();
+    if strategy == MetadataRecoveryStrategy::Rebootstrap && (lost || core.metadata.is_hopeless()) {
         core.rebootstrap();
     }
 }

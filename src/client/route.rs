@@ -5,7 +5,6 @@
 
 use super::Client;
 use super::metadata::PartitionMetadata;
-use super::pool;
 use crate::error::{ClientError, ErrorCode, Peer};
 use crate::net::Connection;
 use crate::protocol::Request;
@@ -47,9 +46,7 @@ impl Client {
         request: &R,
         asked: &Asked,
     ) -> Result<R::Response, ClientError> {
-        let node = self.core().any_node()?;
-        *asked.lock() = Some(pool::peer(node.0, &node.1));
-        let connection = self.core().pool.connect(node.0, &node.1).await?;
+        let connection = self.core().connect_any(|peer| *asked.lock() = Some(peer)).await?;
         connection.call(request, self.core().config.request_timeout()).await
     }
 

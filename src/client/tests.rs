@@ -463,14 +463,14 @@ mod bootstrap {
         assert!(text.contains("no such host is known"), "{text}");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn brokers_that_are_all_gone_are_looked_for_from_the_start() {
-        let cluster = Cluster::new(&[1, 2]).with_topic("t", &[(1, 0)]);
+    /// The cluster moves: other brokers, found by the same bootstrap server.
+    async fn moved(brokers: i32, door: Door) -> (Cluster, Client) {
+        let ids: Vec<_> = (1..=brokers).collect();
+        let cluster = Cluster::new(&ids).with_topic("t", &[(1, 0)]);
         let client = cluster.client(&[]);
         client.topic("t", within(SOON)).await.unwrap();
-        // The cluster moves: other brokers, found by the same bootstrap server.
-        for gone in ["host1", "host2"] {
-            cluster.door(gone, Door::Refuses);
+        for gone in &ids {
+            cluster.door(&format!("host{gone}"), door);
         }
         {
             let mut script = cluster.0.lock();
@@ -478,12 +478,51 @@ mod bootstrap {
             script.topics.insert("t".to_owned(), Ok(vec![(9, 1)]));
             script.hang_up.insert(ApiKey::FIND_COORDINATOR);
         }
-        // Ends the connections that are open, by a request that the brokers hang up on.
-        let request = FindCoordinatorRequest::default();
-        for id in [1, 2] {
-            let _ = client.call(BrokerId(id), &request).await;
+        // Ends the connection that may be open, by a request that the brokers hang up on.
+        for id in ids {
+            if let Some(open) = client.connection(BrokerId(id)) {
+                let request = FindCoordinatorRequest::default();
+                open.call(&request, SOON).await.unwrap_err();
+            }
         }
-        until(&client, || leader(&client, "t", 0) == Some((9, 1))).await;
+        (cluster, client)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn brokers_that_are_all_gone_are_looked_for_from_the_start() {
+        for brokers in [1, 2, 3, 5] {
+            let (_cluster, client) = moved(brokers, Door::Refuses).await;
+            let start = Instant::now();
+            client.request_refresh();
+            until(&client, || leader(&client, "t", 0) == Some((9, 1))).await;
+            // One round over the brokers, and one back-off.
+            assert!(start.elapsed() < Duration::from_secs(2), "{brokers}: {:?}", start.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn brokers_that_all_fell_silent_are_looked_for_from_the_start() {
+        let (cluster, client) = moved(3, Door::Silent).await;
+        client.request_refresh();
+        // By the set-up time-out of each, and long before the trigger of five minutes.
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        assert_eq!(leader(&client, "t", 0), Some((9, 1)));
+        for gone in ["host1", "host2", "host3"] {
+            let tried = cluster.attempts(gone).len();
+            assert!((1..=2).contains(&tried), "{gone}: {tried}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_refuse_do_not_hold_up_the_first_metadata() {
+        let cluster = Cluster::new(&[1]).with_topic("t", &[(1, 0)]);
+        for dead in ["a", "b", "c", "d"] {
+            cluster.door(dead, Door::Refuses);
+        }
+        let client = cluster.client(&[("bootstrap.servers", "a:1,b:1,c:1,d:1,e:1")]);
+        let start = Instant::now();
+        client.topic("t", within(SOON)).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
