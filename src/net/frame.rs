@@ -1,11 +1,12 @@
 //! Cuts the bytes that a broker sends into frames: a length of four bytes, then that many bytes.
 //!
 //! A length is not believed beyond a limit, and below it memory grows as bytes arrive, not as the
-//! length promises: a TLS alert read as a length asks for 336 MiB (KAFKA-4090). It knows nothing of
-//! what is inside a frame.
+//! length promises: a TLS alert read as a length asks for 336 MiB (KAFKA-4090). Small frames share
+//! a buffer; a large one has its own, of its own size in the end, which goes when the frame goes.
+//! What is inside a frame is not known here.
 
 use crate::protocol::frame::{FrameError, LENGTH_SIZE, frame_length};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll};
@@ -14,17 +15,21 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// Bytes that have arrived and do not make a whole frame yet.
 #[derive(Debug, Default)]
 pub(super) struct FrameReader {
+    /// Nothing but the frame being received, if that is a large one.
     buf: BytesMut,
     /// The length of the frame being received, once known; its four bytes are no longer in `buf`.
     length: Option<usize>,
 }
 
-/// What a read asks for at least; many small answers fit.
+/// The size of a shared buffer, of which a read asks for what is left; many small answers fit.
 const READ: usize = 16 * 1024;
 /// Below this there is no point in reading; a new buffer is begun.
 const SPARE: usize = 1024;
 /// A frame of up to this size gets its whole room at once, a larger one as it arrives.
 const EAGER: usize = 256 * 1024;
+/// When this part of a large frame has come, the rest of its length is believed: from there on its
+/// bytes are not moved any more.
+const BELIEVED: usize = 4;
 
 impl FrameReader {
     /// The next whole frame, without its length; `None` if more bytes are needed.
@@ -35,6 +40,9 @@ impl FrameReader {
                 let Some(prefix) = self.buf.first_chunk() else { return Ok(None) };
                 let length = frame_length(*prefix, max)?;
                 self.buf.advance(LENGTH_SIZE);
+                if length > READ && self.buf.len() < length {
+                    self.move_to_own_buffer(length);
+                }
                 *self.length.insert(length)
             }
         };
@@ -42,7 +50,10 @@ impl FrameReader {
             return Ok(None);
         }
         self.length = None;
-        Ok(Some(self.buf.split_to(length).freeze()))
+        // Splitting would leave a handle on the memory of a large frame behind.
+        let whole = self.buf.len() == length && length > READ;
+        let frame = if whole { std::mem::take(&mut self.buf) } else { self.buf.split_to(length) };
+        Ok(Some(frame.freeze()))
     }
 
     /// Reads what is there, once. `Ready(Ok(0))` is the end of the stream.
@@ -52,8 +63,10 @@ impl FrameReader {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         self.reserve();
+        // What follows a large frame does not come into its buffer.
+        let most = self.missing_of_large().unwrap_or(usize::MAX);
         // The future keeps nothing between polls, so a new one each time loses nothing.
-        pin!(io.read_buf(&mut self.buf)).poll(cx)
+        pin!(io.read_buf(&mut (&mut self.buf).limit(most))).poll(cx)
     }
 
     /// Whether the stream could end here without cutting a frame.
@@ -65,16 +78,29 @@ impl FrameReader {
         let have = self.buf.len();
         let spare = self.buf.capacity() - have;
         match self.length {
-            None if spare < SPARE => self.buf.reserve(READ),
-            None => {}
-            Some(length) => {
-                let missing = length.saturating_sub(have);
-                // Doubling: what is reserved stays in proportion to what has come.
-                if spare < missing.min(SPARE) {
-                    self.buf.reserve(missing.min(have.max(EAGER)));
-                }
+            None if spare < SPARE => self.buf.reserve(READ.saturating_sub(have)),
+            Some(length) if length > READ && spare == 0 => self.move_to_own_buffer(length),
+            Some(length) if length > have + spare && length <= READ => {
+                self.buf.reserve(READ - have);
             }
+            _ => {}
         }
+    }
+
+    /// How much a large frame still lacks; `None` if the frame at hand is not known to be one.
+    fn missing_of_large(&self) -> Option<usize> {
+        let length = self.length.filter(|length| *length > READ)?;
+        length.checked_sub(self.buf.len()).filter(|missing| *missing > 0)
+    }
+
+    /// Not by growing the buffer in place, which would double it beyond the frame's length.
+    fn move_to_own_buffer(&mut self, length: usize) {
+        let have = self.buf.len();
+        let believed = have >= length / BELIEVED;
+        let room = if believed { length } else { length.min((2 * have).max(EAGER)) };
+        let mut own = BytesMut::with_capacity(room);
+        own.extend_from_slice(&self.buf);
+        self.buf = own;
     }
 
     #[cfg(test)]
@@ -168,7 +194,58 @@ mod tests {
                 assert_eq!(reader.next(MAX), Ok(None));
             }
             received += chunk.len();
-            assert!(reader.capacity() <= 3 * received, "{} of {received}", reader.capacity());
+            let most = received * BELIEVED + EAGER;
+            assert!(reader.capacity() <= most, "{} of {received}", reader.capacity());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_takes_no_more_than_its_length_and_leaves_nothing_behind() {
+        for length in [READ, READ + 1, EAGER, EAGER + 1, 4 * EAGER + 3, 20_000_000] {
+            let mut reader = FrameReader::default();
+            let mut largest = 0;
+            // A small frame before it and two after it, with which its buffer has nothing to do.
+            let bodies = [vec![1; 100], vec![2; length], vec![3; 100], vec![4; 200]];
+            let stream: Vec<u8> = bodies.iter().flat_map(|body| frame(body)).collect();
+            let mut rest = &stream[..];
+            let mut frames = Vec::new();
+            while !rest.is_empty() {
+                std::future::poll_fn(|cx| reader.poll_fill(&mut rest, cx)).await.unwrap();
+                largest = largest.max(reader.capacity());
+                while let Some(frame) = reader.next(MAX).unwrap() {
+                    frames.push(frame);
+                }
+            }
+            assert_eq!(frames, bodies);
+            assert!(largest <= length.max(2 * READ), "{largest} for {length}");
+            assert!(reader.capacity() <= 2 * READ, "{} after {length}", reader.capacity());
+            // Nobody else holds the memory of the large one.
+            if length > READ {
+                let large = std::mem::take(&mut frames[1]);
+                assert!(large.is_unique(), "{length}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn small_frames_share_buffers_that_do_not_grow() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut reader = FrameReader::default();
+        let mut kept = std::collections::VecDeque::new();
+        for _ in 0..2000 {
+            let stream = frame(&vec![7; random.usize(0..=READ)]);
+            let mut rest = &stream[..];
+            while !rest.is_empty() {
+                std::future::poll_fn(|cx| reader.poll_fill(&mut rest, cx)).await.unwrap();
+                assert!(reader.capacity() <= 2 * READ, "{}", reader.capacity());
+                while let Some(frame) = reader.next(MAX).unwrap() {
+                    kept.push_back(frame);
+                }
+            }
+            // Buffers are free for use again sooner or later.
+            while kept.len() > random.usize(0..4) {
+                kept.pop_front();
+            }
         }
     }
 
