@@ -26,6 +26,14 @@ impl Clock for SystemClock {
     }
 }
 
+/// A time-out longer than time can be counted stands for this.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+/// When a time-out that begins now is over; in a year if it is longer than time can be counted.
+pub(crate) fn deadline(now: Instant, timeout: Duration) -> Instant {
+    now.checked_add(timeout).unwrap_or(now + FAR)
+}
+
 /// How long to wait after the n-th failure in a row: doubling from `initial` to `max`, give or take
 /// a fifth.
 ///
@@ -42,7 +50,7 @@ impl Backoff {
     /// The part of a wait by which chance may shorten or lengthen it.
     const JITTER: f64 = 0.2;
 
-    /// A schedule; if `max` is not above `initial`, every wait is `initial`.
+    /// A schedule; if `max` is not above `initial`, every wait is `max`, as in Kafka.
     pub(crate) const fn new(initial: Duration, max: Duration) -> Self {
         Self { initial, max }
     }
@@ -52,7 +60,7 @@ impl Backoff {
     /// Never above `max`, as Kafka since KIP-580.
     pub(crate) fn wait(self, failures: u32, chance: f64) -> Duration {
         if self.max <= self.initial {
-            return self.initial;
+            return self.max;
         }
         // As in Kafka a zero start stays zero: the back-off is off.
         let base = self.initial.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
@@ -85,10 +93,19 @@ mod tests {
     }
 
     #[test]
-    fn a_maximum_not_above_the_start_makes_it_constant() {
-        let backoff = Backoff::new(MS(300), MS(100));
-        assert_eq!(backoff.wait(0, 1.0), MS(300));
-        assert_eq!(backoff.wait(7, 0.0), MS(300));
+    fn a_maximum_not_above_the_start_is_taken_from_the_start() {
+        for max in [MS(100), MS(300)] {
+            let backoff = Backoff::new(MS(300), max);
+            assert_eq!((backoff.wait(0, 1.0), backoff.wait(7, 0.0)), (max, max));
+        }
         assert_eq!(Backoff::new(MS(0), MS(100)).wait(7, 0.5), MS(0));
+        assert_eq!(Backoff::new(MS(100), MS(0)).wait(7, 0.5), MS(0));
+    }
+
+    #[test]
+    fn a_deadline_beyond_time_is_far_away() {
+        let now = Instant::now();
+        assert_eq!(deadline(now, MS(5)), now + MS(5));
+        assert_eq!(deadline(now, Duration::MAX), now + FAR);
     }
 }

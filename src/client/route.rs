@@ -8,7 +8,7 @@ use super::metadata::PartitionMetadata;
 use crate::error::{ClientError, ErrorCode, Peer};
 use crate::net::Connection;
 use crate::protocol::Request;
-use crate::time::{Backoff, Instant};
+use crate::time::{Backoff, Instant, deadline};
 use crate::types::TopicPartition;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -161,7 +161,7 @@ impl<'a> Retry<'a> {
         }
         let config = self.client.config();
         let backoff = Backoff::new(config.retry_backoff(), config.retry_backoff_max());
-        let again = Instant::now() + backoff.wait(self.failures, fastrand::f64());
+        let again = deadline(Instant::now(), backoff.wait(self.failures, fastrand::f64()));
         if again >= self.deadline {
             return Err(error);
         }

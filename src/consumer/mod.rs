@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 use crate::client::Client;
 use crate::config::ReaderConfig;
 use crate::error::ReadError;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, deadline};
 use crate::types::TopicPartition;
 use driver::Shared;
 use lookup::lookup;
@@ -224,8 +224,7 @@ impl Reader {
         bound: Bound,
         timeout: Duration,
     ) -> Result<BTreeMap<TopicPartition, i64>, ReadError> {
-        let now = Instant::now();
-        let deadline = now.checked_add(timeout).unwrap_or(now + FAR);
+        let deadline = deadline(Instant::now(), timeout);
         let each = partitions.into_iter().map(|partition| async move {
             match lookup(&self.client, &partition, bound, deadline).await {
                 Ok(offset) => Ok((partition, offset)),
@@ -243,18 +242,13 @@ impl Reader {
     pub async fn close(self, timeout: Duration) -> bool {
         let Self { shared: _, client, open, task } = self;
         drop(open);
-        let end = async {
-            // An error says that the task has ended as well.
-            let _ = task.await;
-            let now = Instant::now();
-            client.close(now.checked_add(timeout).unwrap_or(now + FAR)).await
-        };
-        tokio::time::timeout(timeout, end).await.unwrap_or(false)
+        let deadline = deadline(Instant::now(), timeout);
+        // An error says that the task has ended as well.
+        let ended = tokio::time::timeout_at(deadline, task).await.is_ok();
+        // The connections end in any case.
+        client.close(deadline).await && ended
     }
 }
-
-/// Stands for a time-out that is longer than time can be counted.
-const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 fn check_start(partition: &TopicPartition, start: StartAt) -> Result<(), ReadError> {
     match start {

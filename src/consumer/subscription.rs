@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::error::ClientError;
-use crate::time::{Backoff, Duration, Instant};
+use crate::time::{Backoff, Duration, Instant, deadline};
 use crate::types::{BrokerId, TopicId, TopicPartition};
 
 /// Where reading of a partition starts.
@@ -183,7 +183,7 @@ impl Partition {
     pub(crate) fn pause(&mut self, backoff: Backoff, now: Instant, chance: f64) {
         self.wait_for_topic(now);
         if let Some(trouble) = &mut self.trouble {
-            trouble.retry_at = now + backoff.wait(trouble.failures, chance);
+            trouble.retry_at = deadline(now, backoff.wait(trouble.failures, chance));
             trouble.failures = trouble.failures.saturating_add(1);
         }
     }

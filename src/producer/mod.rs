@@ -27,7 +27,7 @@ use crate::config::ProducerConfig;
 use crate::error::ClientError;
 use crate::error::{CloseError, DeliveryError, SendError};
 use crate::record::size_upper_bound;
-use crate::time::{Clock, Duration, Instant};
+use crate::time::{Clock, Duration, Instant, deadline};
 use accumulator::{Accumulator, Begin, Lacks, PartitionQueue, TopicQueues};
 use batch::Appended;
 use delivery::CallbackFn;
@@ -176,8 +176,7 @@ impl Producer {
     /// A close that is dropped goes on in the background.
     pub async fn close(&self, timeout: Duration) -> Result<(), CloseError> {
         let (reply, failed) = oneshot::channel();
-        let now = Instant::now();
-        let deadline = now.checked_add(timeout).unwrap_or(now + FAR);
+        let deadline = deadline(Instant::now(), timeout);
         if self.inner.commands.send(Command::Close(deadline, reply)).await.is_err() {
             return Ok(());
         }
@@ -200,7 +199,7 @@ impl Producer {
             return Err(end);
         }
         check_topic(topic)?;
-        self.inner.await_topic(topic, Instant::now() + self.inner.max_block).await
+        self.inner.await_topic(topic, deadline(Instant::now(), self.inner.max_block)).await
     }
 }
 
@@ -214,9 +213,6 @@ impl fmt::Debug for Producer {
             .finish_non_exhaustive()
     }
 }
-
-/// Stands for a time-out that is longer than time can be counted.
-const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// Why a record cannot be accepted at once.
 enum Blocked {
@@ -313,7 +309,7 @@ impl Inner {
         callback: &mut Option<CallbackFn>,
         mut blocked: Blocked,
     ) -> Result<Delivery, SendError> {
-        let deadline = Instant::now() + self.max_block;
+        let deadline = deadline(Instant::now(), self.max_block);
         loop {
             let room = match blocked {
                 Blocked::Refused(error) => return Err(error),
