@@ -21,6 +21,7 @@ use crate::protocol::messages::metadata::{
 use crate::time::Instant;
 use crate::types::{BrokerId, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 /// What an answer changes.
@@ -31,8 +32,27 @@ pub(super) struct Merged {
     pub(super) changed: bool,
     /// Whether each topic that was asked for has what it needs; if not, ask again.
     pub(super) settled: bool,
-    /// What in the answer was not believed.
-    pub(super) doubts: Vec<String>,
+    pub(super) doubts: Doubts,
+}
+
+/// What in an answer was not believed: the first few things, and how many more.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Doubts {
+    pub(super) first: Vec<String>,
+    pub(super) more: usize,
+}
+
+impl Doubts {
+    /// An answer may have a hundred thousand things wrong with it.
+    const FIRST: usize = 16;
+
+    fn note(&mut self, doubt: fmt::Arguments<'_>) {
+        if self.first.len() < Self::FIRST {
+            self.first.push(doubt.to_string());
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
 }
 
 /// An answer without a broker, as one may get from a broker that is starting up.
@@ -48,12 +68,13 @@ pub(super) fn merge(
     tracked: impl Fn(&str) -> bool,
     now: Instant,
 ) -> Result<Merged, NoBrokers> {
-    let mut doubts = Vec::new();
+    let mut doubts = Doubts::default();
     let brokers = merge_brokers(old, &response.brokers, &mut doubts)?;
     let cluster_id: Option<Arc<str>> = response.cluster_id.as_deref().map(Into::into);
     let moved = matches!((&old.cluster_id, &cluster_id), (Some(a), Some(b)) if a != b);
     if moved {
-        doubts.push("the cluster id has changed; what was known of topics is dropped".to_owned());
+        doubts
+            .note(format_args!("the cluster id has changed; what was known of topics is dropped"));
     }
     let kept = old.topics.iter().filter(|(name, _)| !moved && tracked(name));
     let mut topics: BTreeMap<_, _> =
@@ -78,17 +99,20 @@ pub(super) fn merge(
 fn merge_brokers(
     old: &ClusterSnapshot,
     answered: &[MetadataResponseBroker],
-    doubts: &mut Vec<String>,
+    doubts: &mut Doubts,
 ) -> Result<BTreeMap<BrokerId, Arc<BrokerNode>>, NoBrokers> {
     let mut brokers = BTreeMap::new();
     for broker in answered {
         let Some(node) = believable(broker) else {
             let MetadataResponseBroker { node_id, host, port, .. } = broker;
-            doubts.push(format!("broker {node_id} at {host:?} port {port} cannot be"));
+            doubts.note(format_args!("broker {node_id} at {host:?} port {port} cannot be"));
             continue;
         };
         if brokers.contains_key(&node.id) {
-            doubts.push(format!("broker {} is listed twice; its first address is taken", node.id));
+            doubts.note(format_args!(
+                "broker {} is listed twice; its first address is taken",
+                node.id
+            ));
             continue;
         }
         let node = match old.brokers.get(&node.id) {
@@ -115,15 +139,15 @@ fn believable(broker: &MetadataResponseBroker) -> Option<BrokerNode> {
 fn by_name<'a>(
     answered: &'a [MetadataResponseTopic],
     asked: &BTreeMap<Arc<str>, Usage>,
-    doubts: &mut Vec<String>,
+    doubts: &mut Doubts,
 ) -> BTreeMap<&'a str, &'a MetadataResponseTopic> {
     let mut answers = BTreeMap::new();
     for topic in answered {
         let name = topic.name.as_deref().unwrap_or_default();
         if !asked.contains_key(name) {
-            doubts.push(format!("topic {name:?} was not asked for"));
+            doubts.note(format_args!("topic {name:?} was not asked for"));
         } else if answers.insert(name, topic).is_some() {
-            doubts.push(format!("topic {name:?} is listed twice; the last one is taken"));
+            doubts.note(format_args!("topic {name:?} is listed twice; the last one is taken"));
         }
     }
     answers
@@ -134,7 +158,7 @@ struct Merger<'a> {
     brokers: &'a BTreeMap<BrokerId, Arc<BrokerNode>>,
     generation: u64,
     now: Instant,
-    doubts: Vec<String>,
+    doubts: Doubts,
 }
 
 impl Merger<'_> {
@@ -194,8 +218,8 @@ impl Merger<'_> {
         old: &[PartitionMetadata],
     ) -> Vec<PartitionMetadata> {
         if answered.len() < old.len() {
-            self.doubts.push(format!(
-                "topic '{name}' has {} partitions after {}; the missing ones are kept",
+            self.doubts.note(format_args!(
+                "topic {name:?} has {} partitions after {}; the missing ones are kept",
                 answered.len(),
                 old.len()
             ));
@@ -211,8 +235,8 @@ impl Merger<'_> {
             let place = usize::try_from(number).ok().and_then(|at| partitions.get_mut(at));
             match place {
                 Some(place) if seen.insert(number) => self.partition(name, answer, place),
-                _ => self.doubts.push(format!(
-                    "partition {number} of topic '{name}' cannot be, or is listed twice"
+                _ => self.doubts.note(format_args!(
+                    "partition {number} of topic {name:?} cannot be, or is listed twice"
                 )),
             }
         }
@@ -233,8 +257,8 @@ impl Merger<'_> {
         let named = Some(BrokerId(answer.leader_id)).filter(|id| id.0 >= 0);
         let leader = named.filter(|id| self.brokers.contains_key(id));
         if leader != named {
-            self.doubts.push(format!(
-                "the leader {} of partition {name}-{} is not among the brokers",
+            self.doubts.note(format_args!(
+                "the leader {} of partition {} of topic {name:?} is not among the brokers",
                 answer.leader_id, answer.partition_index
             ));
         }

@@ -30,6 +30,7 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
+use merge::Doubts;
 pub(crate) use merge::LeaderHint;
 pub(crate) use snapshot::{BrokerNode, ClusterSnapshot, PartitionMetadata, TopicMetadata, Trouble};
 
@@ -67,8 +68,8 @@ struct State {
     last_failure: Option<Arc<ClientError>>,
     /// Who was asked last, and when.
     asked: Option<(Peer, Instant)>,
-    /// What in the last answer was not believed; the same again is not worth another warning.
-    doubts: Vec<String>,
+    /// Of the last answer; the same again are not worth another warning.
+    doubts: Arc<Doubts>,
 }
 
 /// The current snapshot, those who wait for the next, and the rule of when to fetch it.
@@ -93,7 +94,7 @@ impl Metadata {
             rebootstrap_trigger: config.metadata_recovery_rebootstrap_trigger(),
         };
         let refresh = Refresh::new(times);
-        let state = State { refresh, last_failure: None, asked: None, doubts: Vec::new() };
+        let state = State { refresh, last_failure: None, asked: None, doubts: Arc::default() };
         Self {
             current: ArcSwap::default(),
             generation: Arc::default(),
@@ -237,18 +238,24 @@ impl Metadata {
         response: &MetadataResponse,
     ) -> Result<(), ClientError> {
         let now = Instant::now();
-        let State { refresh, last_failure, asked, doubts } = &mut *self.state.lock();
-        let tracked = |name: &str| refresh.is_tracked(name);
-        let old = self.current.load();
-        let merged = merge::merge(&old, response, &fetch.plan.topics, tracked, now)
-            .map_err(|merge::NoBrokers| no_brokers(asked.as_ref()))?;
-        for doubt in merged.doubts.iter().filter(|doubt| !doubts.contains(doubt)) {
+        let (doubts, before) = {
+            let State { refresh, last_failure, asked, doubts } = &mut *self.state.lock();
+            let tracked = |name: &str| refresh.is_tracked(name);
+            let old = self.current.load();
+            let merged = merge::merge(&old, response, &fetch.plan.topics, tracked, now)
+                .map_err(|merge::NoBrokers| no_brokers(asked.as_ref()))?;
+            (*last_failure, *asked) = (None, None);
+            refresh.succeeded(&fetch.plan, merged.settled, merged.changed, now, fastrand::f64());
+            self.publish(merged.snapshot);
+            let new = Arc::new(merged.doubts);
+            (new.clone(), std::mem::replace(doubts, new))
+        };
+        for doubt in doubts.first.iter().filter(|doubt| !before.first.contains(doubt)) {
             tracing::warn!("in an answer to Metadata: {doubt}");
         }
-        *doubts = merged.doubts;
-        (*last_failure, *asked) = (None, None);
-        refresh.succeeded(&fetch.plan, merged.settled, merged.changed, now, fastrand::f64());
-        self.publish(merged.snapshot);
+        if doubts.more > 0 && doubts.more != before.more {
+            tracing::warn!("in an answer to Metadata: {} more things like these", doubts.more);
+        }
         Ok(())
     }
 
