@@ -2,7 +2,7 @@
 
 use super::{BrokerNode, Client, LeaderHint};
 use crate::config::ClientConfig;
-use crate::error::{ClientError, DisconnectReason, ErrorCode};
+use crate::error::{ClientError, DisconnectReason, ErrorCode, Peer};
 use crate::net::testing::{FakeBroker, Incoming, all_apis};
 use crate::net::{Connect, Transport, connect_fn};
 use crate::protocol::ApiKey;
@@ -734,6 +734,28 @@ mod routes {
         client.call_leader(&partition, within(SOON), request, code).await.unwrap();
         assert_eq!((epochs.first(), epochs.last()), (Some(&0), Some(&1)));
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_runs_out_of_time_says_who_did_not_answer() {
+        let cluster = Cluster::new(&[1]).with_topic("t", &[(1, 0)]);
+        let client = cluster.client(&[]);
+        client.topic("t", within(SOON)).await.unwrap();
+        for door in ["boot", "host1"] {
+            cluster.door(door, Door::Silent);
+        }
+        let waited = MS(5000);
+        let partition = TopicPartition::new("t", 0);
+        let call = client.call_leader(&partition, within(waited), |_| list_offsets(), code);
+        let error = call.await.unwrap_err();
+        let peer = Peer::new(Some(BrokerId(1)), "host1", 9092);
+        assert_eq!(error, ClientError::NoAnswerYet { peer, waited });
+        assert!(error.is_retriable() && error.maybe_written());
+
+        // The time-out of that attempt, of at most 12 s, and the middle of the next one.
+        let request = FindCoordinatorRequest::default();
+        let error = client.call_any(&request, within(MS(20_000))).await.unwrap_err();
+        assert!(matches!(error, ClientError::SetupTimeout { .. }), "{error:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -352,7 +352,9 @@ impl ClientError {
         match self {
             Self::Disconnected { maybe_written, .. }
             | Self::RequestTimeout { maybe_written, .. } => *maybe_written,
-            Self::NotKafka { .. }
+            // The request may have been what was not answered.
+            Self::NoAnswerYet { .. }
+            | Self::NotKafka { .. }
             | Self::FrameTooLarge { .. }
             | Self::CorrelationMismatch { .. }
             | Self::Decode { .. } => true,
