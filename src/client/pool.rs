@@ -17,6 +17,8 @@ use futures_util::future::Shared;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -219,7 +221,12 @@ async fn attempt(pool: Weak<Pool>, id: BrokerId, peer: Peer, told: oneshot::Send
     else {
         return;
     };
-    let result = Connection::open(&*connector, peer, &settings, allowance).await;
+    // The connector is the user's. An attempt that never ended would close the way to its broker.
+    let open = Connection::open(&*connector, peer.clone(), &settings, allowance);
+    let result = AssertUnwindSafe(open).catch_unwind().await.unwrap_or_else(|_panic| {
+        let (kind, cause) = (io::ErrorKind::Other, "the connector panicked".into());
+        Err(ClientError::Connect { peer, kind, cause })
+    });
     let Some(pool) = pool.upgrade() else { return };
     pool.ended(id, &result);
     // Nobody need be waiting.

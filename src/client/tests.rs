@@ -31,6 +31,8 @@ enum Door {
     Open,
     Refuses,
     Silent,
+    /// The user's connector has a bug.
+    Panics,
 }
 
 /// What the cluster does, and what was done to it. Broker `n` listens at `host<n>:9092`.
@@ -106,6 +108,7 @@ impl Cluster {
                 match door {
                     Door::Refuses => Err(io::ErrorKind::ConnectionRefused.into()),
                     Door::Silent => std::future::pending().await,
+                    Door::Panics => panic!("as scripted"),
                     Door::Open => {
                         let (ours, theirs) = tokio::io::duplex(1 << 16);
                         cluster.0.lock().open += 1;
@@ -625,6 +628,28 @@ mod connections {
             let waited = pair[1] - pair[0];
             assert!(waited >= wait.mul_f64(0.8) && waited <= wait.mul_f64(1.2) + MS(1), "{n}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connector_that_panics_has_failed() {
+        let cluster = Cluster::new(&[1, 2]).with_topic("t", &[(1, 0)]);
+        let client = cluster.client(&[]);
+        client.topic("t", within(SOON)).await.unwrap();
+        cluster.door("host2", Door::Panics);
+        let start = Instant::now();
+        for attempt in 0..4 {
+            match client.connect(BrokerId(2)).await.unwrap_err() {
+                ClientError::Connect { peer, cause, .. } => {
+                    assert_eq!(peer.id(), Some(BrokerId(2)));
+                    assert!(cause.contains("panicked"), "{cause}");
+                }
+                other => panic!("{attempt}: {other:?}"),
+            }
+        }
+        // After 50, 100 and 200 ms, give or take a fifth.
+        assert!((MS(280)..=MS(430)).contains(&start.elapsed()), "{:?}", start.elapsed());
+        cluster.door("host2", Door::Open);
+        client.connect(BrokerId(2)).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
