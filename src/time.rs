@@ -22,7 +22,9 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now_millis(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        // Not `as_millis`, which divides 128 bits.
+        let millis = since.as_secs().wrapping_mul(1_000).wrapping_add(since.subsec_millis().into());
+        i64::try_from(millis).unwrap_or(i64::MAX)
     }
 }
 
