@@ -5,6 +5,7 @@
 
 mod producer;
 mod producer_faults;
+mod producer_threads;
 mod reader;
 mod reader_faults;
 mod support;
