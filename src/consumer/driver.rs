@@ -89,9 +89,10 @@ impl Driver {
 
     /// Takes up metadata that is newer than what the fetcher was told.
     fn absorb(&mut self) {
+        let mut fetcher = self.shared.fetcher.lock();
+        // Under the lock, so that the newest one is told last, whoever tells it.
         let snapshot = self.client.metadata();
         if !Arc::ptr_eq(&snapshot, &self.snapshot) {
-            let mut fetcher = self.shared.fetcher.lock();
             fetcher.handle_metadata(|name| leadership(&snapshot, name), Instant::now());
             drop(fetcher);
             self.snapshot = snapshot;

@@ -120,8 +120,10 @@ impl Reader {
         for (partition, start) in &partitions {
             check_start(partition, *start)?;
         }
-        let snapshot = self.client.metadata();
         let mut fetcher = self.shared.fetcher.lock();
+        // Loaded under the lock, as in the driver: of two snapshots the older one would win if it was
+        // loaded first and told last, and the driver would not tell the newer one again.
+        let snapshot = self.client.metadata();
         fetcher.assign(partitions, |name| driver::leadership(&snapshot, name));
         drop(fetcher);
         self.shared.changed.notify_one();

@@ -232,7 +232,8 @@ impl Fetcher {
         }
     }
 
-    /// What came of [`Action::Track`]. If it went well, `handle_metadata` has told already.
+    /// What came of [`Action::Track`]. If it went well, `handle_metadata` tells what is known; as long
+    /// as it does not, the topic is asked for again, but not at once.
     pub(crate) fn handle_topic(
         &mut self,
         topic: &str,
@@ -240,11 +241,15 @@ impl Fetcher {
         now: Instant,
     ) {
         self.tracking.remove(topic);
-        let Err(error) = result else { return };
+        let chance = self.random.f64();
         for slot in 0..self.partitions.len() {
-            let partition = &self.partitions[slot];
-            if partition.name.topic == topic && partition.leadership.is_none() {
-                self.fail(slot, error.clone(), now);
+            let partition = &mut self.partitions[slot];
+            if partition.name.topic != topic || partition.leadership.is_some() {
+                continue;
+            }
+            match &result {
+                Ok(()) => partition.pause(self.config.backoff, now, chance),
+                Err(error) => self.fail(slot, error.clone(), now),
             }
         }
     }

@@ -333,6 +333,23 @@ fn a_topic_that_is_not_known_is_waited_for_and_then_told_of() {
 }
 
 #[test]
+fn a_topic_that_is_found_but_not_told_of_is_asked_for_with_back_off() {
+    let mut bench = Bench::one();
+    bench.fetcher.lock().handle_metadata(|_| None, bench.now);
+    assert_eq!(bench.poll().len(), 1);
+    for _ in 0..3 {
+        bench.fetcher.lock().handle_topic("orders", Ok(()), bench.now);
+        assert!(bench.poll().is_empty(), "not at once");
+        let again = bench.fetcher.lock().next_deadline().expect("but later");
+        assert!(again > bench.now);
+        bench.now = again;
+        assert!(matches!(&bench.poll()[..], [Action::Track(_)]));
+    }
+    bench.fetcher.lock().handle_metadata(|_| led_by(1), bench.now);
+    assert_eq!(bench.fetches().len(), 1, "found, it is read at once");
+}
+
+#[test]
 fn a_topic_that_may_not_be_read_is_told_of_at_once() {
     let bench = Bench::one();
     bench.fetcher.lock().handle_metadata(|_| None, bench.now);
