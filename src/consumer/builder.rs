@@ -79,6 +79,7 @@ fn fetch_config(config: &ReaderConfig) -> FetchConfig {
             max_decompressed: client.receive_message_max_bytes(),
         },
         backoff: Backoff::new(client.retry_backoff(), client.retry_backoff_max()),
-        patience: client.request_timeout(),
+        // As long as a fetch may take: one that waits for records is no trouble.
+        patience: client.request_timeout().saturating_add(config.fetch_max_wait()),
     }
 }

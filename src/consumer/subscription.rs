@@ -62,6 +62,14 @@ impl Place {
             Self::At { position, .. } => Some(position),
         }
     }
+
+    /// What the position will be when all that is buffered has been handed out.
+    pub(crate) fn fetch(self) -> Option<i64> {
+        match self {
+            Self::Unknown(_) => None,
+            Self::At { fetch, .. } => Some(fetch),
+        }
+    }
 }
 
 impl From<StartAt> for Place {
@@ -85,6 +93,11 @@ pub(crate) struct Leadership {
     pub(crate) topic_id: TopicId,
 }
 
+impl Leadership {
+    /// What is known of a topic that metadata does not have.
+    const NONE: Self = Self { leader: None, epoch: -1, topic_id: TopicId::ZERO };
+}
+
 /// Why a partition is not read at the moment.
 #[derive(Debug)]
 pub(crate) struct Trouble {
@@ -92,8 +105,6 @@ pub(crate) struct Trouble {
     pub(crate) since: Instant,
     /// Not before then is anything tried again.
     pub(crate) retry_at: Instant,
-    /// Failures in a row.
-    pub(crate) failures: u32,
     /// What went wrong last; `None` while the topic is only waited for.
     pub(crate) cause: Option<ClientError>,
 }
@@ -102,19 +113,30 @@ pub(crate) struct Trouble {
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) name: Arc<TopicPartition>,
-    /// A number that no other position ever has: an answer to a question that was asked for another
-    /// is dropped.
+    /// A number that no other position ever has: what was fetched for another is dropped.
     pub(crate) version: u64,
     pub(crate) place: Place,
+    /// The topic whose offsets the place is in: a topic that is made anew under its name is another.
+    /// [`TopicId::ZERO`] while it is not known.
+    pub(crate) topic_id: TopicId,
     /// `None` while the topic is not in metadata.
     pub(crate) leadership: Option<Leadership>,
-    /// Whether a request of this version is under way.
-    pub(crate) in_flight: bool,
+    /// The request whose answer is waited for.
+    pub(crate) in_flight: Option<InFlight>,
     /// Bytes that were fetched and not handed out.
     pub(crate) buffered: usize,
     /// Whether what is buffered ends in an error, behind which nothing is fetched.
     pub(crate) halted: bool,
     pub(crate) trouble: Option<Trouble>,
+    /// Failures in a row: since the position moved, or nothing more was there to be read.
+    pub(crate) failures: u32,
+}
+
+/// A request in which a partition was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InFlight {
+    pub(crate) token: u64,
+    pub(crate) node: BrokerId,
 }
 
 impl Partition {
@@ -123,11 +145,13 @@ impl Partition {
             name: Arc::new(name),
             version,
             place: start.into(),
+            topic_id: TopicId::ZERO,
             leadership: None,
-            in_flight: false,
+            in_flight: None,
             buffered: 0,
             halted: false,
             trouble: None,
+            failures: 0,
         }
     }
 
@@ -135,29 +159,61 @@ impl Partition {
     pub(crate) fn restart(&mut self, version: u64, place: Place) {
         self.version = version;
         self.place = place;
-        self.in_flight = false;
+        self.in_flight = None;
         self.buffered = 0;
         self.halted = false;
+    }
+
+    /// As [`Partition::restart`], because the user wants it: what was wrong is forgotten, and the
+    /// place is one in the topic as it is now.
+    pub(crate) fn seek(&mut self, version: u64, place: Place) {
+        self.restart(version, place);
+        self.trouble = None;
+        self.failures = 0;
+        self.topic_id = self.leadership.map_or(TopicId::ZERO, |leadership| leadership.topic_id);
     }
 
     pub(crate) fn leader(&self) -> Option<BrokerId> {
         self.leadership?.leader
     }
 
-    /// Takes up who leads it now. A new leader is worth trying at once.
+    /// Takes up who leads it now. A new leader is worth trying at once, even while an answer of the
+    /// old one is waited for, which may never come.
     pub(crate) fn set_leadership(&mut self, leadership: Option<Leadership>, now: Instant) {
         if self.leadership == leadership {
             return;
         }
         self.leadership = leadership;
+        let Leadership { leader, topic_id, .. } = leadership.unwrap_or(Leadership::NONE);
+        let moved = |asked: InFlight| leader.is_some_and(|leader| leader != asked.node);
+        if self.in_flight.is_some_and(moved) {
+            self.in_flight = None;
+        }
+        if !topic_id.is_zero() && topic_id != self.topic_id {
+            let first = self.topic_id.is_zero();
+            if !first {
+                // It was asked of a topic that is no more.
+                self.in_flight = None;
+            }
+            // The ends of a log are those of the new one; an offset stays one of the old one.
+            if first || matches!(self.place, Place::Unknown(_)) {
+                self.topic_id = topic_id;
+            }
+        }
         if let Some(trouble) = &mut self.trouble {
             trouble.retry_at = now;
         }
     }
 
+    /// The id of the topic that has taken the place of the one that was read.
+    pub(crate) fn replaced_by(&self) -> Option<TopicId> {
+        let id = self.leadership?.topic_id;
+        (!id.is_zero() && !self.topic_id.is_zero() && id != self.topic_id).then_some(id)
+    }
+
     /// Whether it may be asked for now.
     pub(crate) fn is_free(&self, now: Instant) -> bool {
-        !self.in_flight && !self.halted && self.is_due(now)
+        self.in_flight.is_none() && !self.halted && self.is_due(now)
     }
 
     /// Whether it may be tried now, as far as earlier failures go.
@@ -183,14 +239,14 @@ impl Partition {
     pub(crate) fn pause(&mut self, backoff: Backoff, now: Instant, chance: f64) {
         self.wait_for_topic(now);
         if let Some(trouble) = &mut self.trouble {
-            trouble.retry_at = deadline(now, backoff.wait(trouble.failures, chance));
-            trouble.failures = trouble.failures.saturating_add(1);
+            trouble.retry_at = deadline(now, backoff.wait(self.failures, chance));
         }
+        self.failures = self.failures.saturating_add(1);
     }
 
     /// Notes since when it cannot be read, without a failure.
     pub(crate) fn wait_for_topic(&mut self, now: Instant) {
-        self.trouble.get_or_insert(Trouble { since: now, retry_at: now, failures: 0, cause: None });
+        self.trouble.get_or_insert(Trouble { since: now, retry_at: now, cause: None });
     }
 
     /// When its trouble will have lasted for `patience`.

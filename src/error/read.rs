@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ClientError, ErrorCode};
-use crate::types::TopicPartition;
+use crate::types::{TopicId, TopicPartition};
 
 /// Why records could not be read.
 ///
@@ -52,6 +52,22 @@ pub enum ReadError {
         /// The offset after the last one that can be read, if the broker said.
         high_watermark: Option<i64>,
     },
+    /// The topic was deleted and made anew under its name: the position is one in the topic that is
+    /// gone. Nothing of the new topic is read before a seek.
+    #[error(
+        "the topic of {partition} was deleted and created again (its id was {was} and is {is}): \
+         offset {offset} of the old one means nothing in the new one; seek to where to go on"
+    )]
+    TopicRecreated {
+        /// The partition.
+        partition: TopicPartition,
+        /// The position in the old topic.
+        offset: i64,
+        /// The id of the topic that was read.
+        was: TopicId,
+        /// The id of the topic that there is now.
+        is: TopicId,
+    },
     /// The broker sent bytes that are no valid record batch: corrupt, in a format from before Kafka
     /// 0.11, compressed with a codec that is not built in, or larger than allowed when
     /// decompressed. The next polls fetch it again; to leave it out, seek past it.
@@ -89,9 +105,9 @@ pub enum ReadError {
         #[source]
         cause: ClientError,
     },
-    /// The partition could not be read for `request.timeout.ms`: no broker can be reached, it has
-    /// no leader, or the topic does not exist. The reader keeps trying, and tells again after
-    /// another such time.
+    /// The partition could not be read for `request.timeout.ms` and `fetch.max.wait.ms` together: no
+    /// broker can be reached, it has no leader, or the topic does not exist. The reader keeps
+    /// trying, and tells again after another such time.
     #[error(
         "{partition} could not be read for {waited:?}{}; still trying: {cause}",
         offset.map_or_else(String::new, |offset| format!(" (position {offset})"))
@@ -126,6 +142,7 @@ impl ReadError {
             Self::NotAssigned { partition }
             | Self::InvalidOffset { partition, .. }
             | Self::OffsetOutOfRange { partition, .. }
+            | Self::TopicRecreated { partition, .. }
             | Self::InvalidBatch { partition, .. }
             | Self::Refused { partition, .. }
             | Self::Unavailable { partition, .. }

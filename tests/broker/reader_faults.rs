@@ -150,6 +150,33 @@ async fn reading_creates_no_topic() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_that_is_created_again_is_told_of_and_read_after_a_seek() {
+    let cluster = cluster(|cluster| cluster).await;
+    let orders = tp("orders", 0);
+    let first = cluster.create_topic("orders").unwrap();
+    write(&cluster, "orders", 0, &["a", "b"]).await;
+    let mut reader = reader(&cluster, &[]);
+    reader.assign([(orders.clone(), StartAt::Earliest)]).unwrap();
+    assert_eq!(read(&mut reader, 2).await.len(), 2);
+
+    cluster.delete_topic("orders").unwrap();
+    let second = cluster.create_topic("orders").unwrap();
+    write(&cluster, "orders", 0, &["c", "d", "e"]).await;
+    for _ in 0..2 {
+        match reader.poll(60 * SECOND).await {
+            Err(ReadError::TopicRecreated { partition, offset, was, is }) => {
+                assert_eq!((partition, offset), (orders.clone(), 2));
+                assert_eq!((was, is), (first, second));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    reader.seek(&orders, StartAt::Earliest).unwrap();
+    let expected = [(0, 0, "c".to_owned()), (0, 1, "d".to_owned()), (0, 2, "e".to_owned())];
+    assert_eq!(read(&mut reader, 3).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_that_does_not_exist_is_told_of() {
     let cluster = cluster(|cluster| cluster).await;
     cluster.create_topic("orders").unwrap();

@@ -1,14 +1,14 @@
 //! What came back: bytes go into the queue, positions become known, and error codes are sorted into
 //! those that pass and those that the user has to know.
 //!
-//! Nothing in an answer is believed that was not asked for: partitions, versions and offsets are
-//! held against the request.
+//! Nothing in an answer is believed that was not asked for: partitions and offsets are held against
+//! the request, and the request against what the partition waits for.
 
 use bytes::Bytes;
 
 use super::completed::{Survey, survey};
 use super::sent::{Asked, Sent};
-use super::{Action, Content, Fetcher, Waiting, current, invalid};
+use super::{Action, Content, Fetcher, Moment, Waiting, invalid};
 use crate::client::{BrokerNode, LeaderHint};
 use crate::consumer::subscription::{Partition, Place};
 use crate::error::{ClientError, ErrorCode, ReadError};
@@ -66,6 +66,7 @@ impl Fetcher {
     ) {
         let Some(mut sent) = self.sent.remove(&token) else { return };
         self.nodes.entry(sent.node).or_default().fetching = false;
+        let at = self.moment(now);
         let response = match result {
             Ok(response) if response.error_code.is_ok() => response,
             // Of the session errors none can be met without sessions.
@@ -73,24 +74,26 @@ impl Fetcher {
                 let code = response.error_code;
                 let error =
                     ClientError::Broker { code, api: "Fetch", subject: None, message: None };
-                return self.failed(sent, &error, now);
+                return self.failed(sent, &error, at);
             }
-            Err(error) => return self.failed(sent, &error, now),
+            Err(error) => return self.failed(sent, &error, at),
         };
         let mut served = Vec::new();
+        let mut unasked = Unasked::default();
         for topic in response.responses {
             for data in topic.partitions {
                 let index = data.partition_index;
                 let Some(asked) = sent.take(&topic.topic, topic.topic_id, index) else {
-                    log_unasked("Fetch", &topic.topic, topic.topic_id, index);
+                    unasked.note(&topic.topic, topic.topic_id, index);
                     continue;
                 };
-                if self.fetched(asked, data, &response.node_endpoints, now) {
+                if self.fetched(asked, data, &response.node_endpoints, at) {
                     served.push(asked.slot);
                 }
             }
         }
-        self.fail_unanswered(sent, "Fetch", now);
+        unasked.log("Fetch");
+        self.fail_unanswered(sent, "Fetch", at);
         self.send_back(served);
     }
 
@@ -112,20 +115,19 @@ impl Fetcher {
         asked: Asked,
         data: FetchPartitionData,
         endpoints: &[FetchNodeEndpoint],
-        now: Instant,
+        at: Moment,
     ) -> bool {
         let slot = asked.slot;
         let Some(partition) = self.answered(asked) else { return false };
         if data.error_code.is_ok() {
-            return self.records(asked, data.records.unwrap_or_default(), now);
+            return self.records(asked, data.records.unwrap_or_default(), at);
         }
         let error = refusal(partition, "Fetch", data.error_code, None);
         match judge(data.error_code) {
-            Verdict::Retry => self.retry(slot, error, now),
             Verdict::Refresh => {
                 let hint = hint(partition, &data, endpoints);
                 self.actions.push(hint.map_or(Action::RefreshMetadata, Action::LeaderHint));
-                self.retry(slot, error, now);
+                self.fail(slot, error, at);
             }
             Verdict::OutOfRange => {
                 let error = ReadError::OffsetOutOfRange {
@@ -136,14 +138,14 @@ impl Fetcher {
                 };
                 self.halt(slot, error);
             }
-            Verdict::Refuse => self.refuse(slot, error),
+            Verdict::Retry | Verdict::Refuse => self.fail(slot, error, at),
         }
         false
     }
 
-    fn records(&mut self, asked: Asked, bytes: Bytes, now: Instant) -> bool {
-        let Asked { slot, version, offset } = asked;
-        let Some(partition) = current(&mut self.partitions, slot, version) else { return false };
+    fn records(&mut self, asked: Asked, bytes: Bytes, at: Moment) -> bool {
+        let Asked { slot, offset, .. } = asked;
+        let Some(partition) = self.partitions.get_mut(slot) else { return false };
         let Place::At { position, fetch } = partition.place else { return false };
         if fetch != offset {
             return false;
@@ -156,19 +158,24 @@ impl Fetcher {
                 partition.trouble = None;
                 // What cannot be read becomes an error when it is handed out.
                 partition.halted = !clean;
+                let version = partition.version;
                 let content = Content::Batches { source: batches(bytes), bytes: size };
                 self.queue.push_back(Waiting { slot, version, content });
                 true
             }
             Survey::Nothing if bytes.is_empty() => {
                 partition.trouble = None;
+                // What is buffered may yet turn out to be unreadable.
+                if fetch == position {
+                    partition.failures = 0;
+                }
                 false
             }
             Survey::Nothing => {
                 let message = "it sent only records from before the offset asked for";
                 let code = ErrorCode::UNKNOWN_SERVER_ERROR;
                 let error = refusal(partition, "Fetch", code, Some(message));
-                self.retry(slot, error, now);
+                self.fail(slot, error, at);
                 false
             }
             Survey::CutOff(problem) => {
@@ -188,89 +195,74 @@ impl Fetcher {
     ) {
         let Some(mut sent) = self.sent.remove(&token) else { return };
         self.nodes.entry(sent.node).or_default().listing = false;
+        let at = self.moment(now);
         let response = match result {
             Ok(response) => response,
-            Err(error) => return self.failed(sent, &error, now),
+            Err(error) => return self.failed(sent, &error, at),
         };
+        let mut unasked = Unasked::default();
         for topic in response.topics {
             for answer in topic.partitions {
                 let index = answer.partition_index;
                 let Some(asked) = sent.take_by_name(&topic.name, index) else {
-                    log_unasked("ListOffsets", &topic.name, TopicId::ZERO, index);
+                    unasked.note(&topic.name, TopicId::ZERO, index);
                     continue;
                 };
-                self.listed(asked, answer.error_code, answer.offset, now);
+                self.listed(asked, answer.error_code, answer.offset, at);
             }
         }
-        self.fail_unanswered(sent, "ListOffsets", now);
+        unasked.log("ListOffsets");
+        self.fail_unanswered(sent, "ListOffsets", at);
     }
 
-    fn listed(&mut self, asked: Asked, code: ErrorCode, offset: i64, now: Instant) {
+    fn listed(&mut self, asked: Asked, code: ErrorCode, offset: i64, at: Moment) {
         let slot = asked.slot;
         let Some(partition) = self.answered(asked) else { return };
         if code.is_ok() && offset >= 0 {
             partition.place = Place::at(offset);
             partition.trouble = None;
+            partition.failures = 0;
             return;
         }
         if code.is_ok() {
             let message = "it named no offset";
             let code = ErrorCode::OFFSET_NOT_AVAILABLE;
             let error = refusal(partition, "ListOffsets", code, Some(message));
-            return self.retry(slot, error, now);
+            return self.fail(slot, error, at);
         }
         let error = refusal(partition, "ListOffsets", code, None);
-        match judge(code) {
-            Verdict::Retry => self.retry(slot, error, now),
-            Verdict::Refresh => {
-                self.actions.push(Action::RefreshMetadata);
-                self.retry(slot, error, now);
-            }
-            Verdict::OutOfRange | Verdict::Refuse => self.refuse(slot, error),
+        if judge(code) == Verdict::Refresh {
+            self.actions.push(Action::RefreshMetadata);
         }
+        self.fail(slot, error, at);
     }
 
-    /// The partition that an answer is for, if it has not moved on since.
+    /// The partition that an answer is for, if it still waits for this one.
     fn answered(&mut self, asked: Asked) -> Option<&mut Partition> {
-        let partition = current(&mut self.partitions, asked.slot, asked.version)?;
-        partition.in_flight = false;
+        let partition = self.partitions.get_mut(asked.slot)?;
+        partition.in_flight.take_if(|waiting| waiting.token == asked.token)?;
         Some(partition)
     }
 
     /// A request as a whole failed.
-    fn failed(&mut self, sent: Sent, error: &ClientError, now: Instant) {
+    fn failed(&mut self, sent: Sent, error: &ClientError, at: Moment) {
         if error.refreshes_metadata() {
             self.actions.push(Action::RefreshMetadata);
         }
         for asked in sent.unanswered() {
             if self.answered(asked).is_some() {
-                self.fail(asked.slot, error.clone(), now);
+                self.fail(asked.slot, error.clone(), at);
             }
         }
     }
 
-    fn fail_unanswered(&mut self, sent: Sent, api: &'static str, now: Instant) {
+    fn fail_unanswered(&mut self, sent: Sent, api: &'static str, at: Moment) {
         for asked in sent.unanswered() {
             let Some(partition) = self.answered(asked) else { continue };
             let message = "the answer says nothing of this partition";
             let code = ErrorCode::UNKNOWN_SERVER_ERROR;
             let error = refusal(partition, api, code, Some(message));
-            self.retry(asked.slot, error, now);
-        }
-    }
-
-    fn retry(&mut self, slot: usize, cause: ClientError, now: Instant) {
-        let chance = self.random.f64();
-        if let Some(partition) = self.partitions.get_mut(slot) {
-            tracing::debug!("{cause}; it is tried again");
-            partition.failed(cause, self.config.backoff, now, chance);
-        }
-    }
-
-    fn refuse(&mut self, slot: usize, cause: ClientError) {
-        if let Some(partition) = self.partitions.get(slot) {
-            let (name, offset) = ((*partition.name).clone(), partition.place.position());
-            self.halt(slot, ReadError::Refused { partition: name, offset, cause });
+            self.fail(asked.slot, error, at);
         }
     }
 }
@@ -315,6 +307,33 @@ fn hint(
     })
 }
 
-fn log_unasked(api: &str, topic: &str, id: TopicId, partition: i32) {
-    tracing::warn!("an answer to {api} is about {topic}{id}-{partition}, which was not asked for");
+/// What an answer is about although it was not asked for. It is logged in one line, however much it
+/// is and whatever it is called.
+#[derive(Debug, Default)]
+struct Unasked {
+    count: usize,
+    first: Option<String>,
+}
+
+impl Unasked {
+    /// The longest name that Kafka lets a topic have.
+    const MAX_NAME: usize = 249;
+
+    fn note(&mut self, topic: &str, id: TopicId, partition: i32) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| {
+            let name: String = topic.chars().take(Self::MAX_NAME).collect();
+            format!("partition {partition} of topic {name:?} with id {id}")
+        });
+    }
+
+    fn log(self, api: &str) {
+        let Self { count, first } = self;
+        if let Some(first) = first {
+            tracing::warn!(
+                "an answer to {api} is about {count} partitions that were not asked for, such as \
+                 {first}"
+            );
+        }
+    }
 }

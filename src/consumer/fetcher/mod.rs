@@ -15,7 +15,10 @@
 //!   `max.partition.fetch.bytes` buffered, nor while its broker's partitions together have half of
 //!   `fetch.max.bytes`. So what is buffered stays below `fetch.max.bytes` for each broker, or one
 //!   batch.
-//! - Every position has a version of its own; answers to questions of another version are dropped.
+//! - An answer counts only if it is the one that its partition waits for: not after a seek, and not
+//!   if another broker has come to lead it, which is asked without waiting for the old one.
+//! - A position belongs to a topic's id. If the topic is deleted and made anew, the user is told and
+//!   nothing of the new one is read before a seek.
 //! - An error takes its place in the queue behind the records before it. What only lasts (no
 //!   leader, no connection) is retried, and told to the user when it has lasted for
 //!   [`FetchConfig::patience`].
@@ -115,6 +118,15 @@ enum Content {
     Error(ReadError),
 }
 
+/// When something happened, and the jitter of the back-offs that come of it: what failed together is
+/// tried again together, in one request.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    now: Instant,
+    /// In `0.0..1.0`.
+    chance: f64,
+}
+
 /// What is under way to a broker.
 #[derive(Debug, Default, Clone, Copy)]
 struct Node {
@@ -183,6 +195,7 @@ impl Fetcher {
         self.partitions.clear();
         self.index.clear();
         self.queue.clear();
+        self.held_back_since = None;
         for (name, start) in partitions {
             let version = self.next_version();
             if let Some(&slot) = self.index.get(&name) {
@@ -191,6 +204,8 @@ impl Fetcher {
             }
             let mut partition = Partition::new(name, version, start);
             partition.leadership = lookup(&partition.name);
+            // Where the user starts is a place in the topic as it is now.
+            partition.seek(version, start.into());
             self.index.insert(partition.name.clone(), self.partitions.len());
             self.partitions.push(partition);
         }
@@ -207,10 +222,10 @@ impl Fetcher {
         let Some(&slot) = self.index.get(name) else { return false };
         let version = self.next_version();
         if let Some(partition) = self.partitions.get_mut(slot) {
-            partition.restart(version, start.into());
-            partition.trouble = None;
+            partition.seek(version, start.into());
         }
         self.queue.retain(|waiting| waiting.slot != slot);
+        self.held_back_since = None;
         true
     }
 
@@ -241,15 +256,15 @@ impl Fetcher {
         now: Instant,
     ) {
         self.tracking.remove(topic);
-        let chance = self.random.f64();
+        let at = self.moment(now);
         for slot in 0..self.partitions.len() {
             let partition = &mut self.partitions[slot];
             if partition.name.topic != topic || partition.leadership.is_some() {
                 continue;
             }
             match &result {
-                Ok(()) => partition.pause(self.config.backoff, now, chance),
-                Err(error) => self.fail(slot, error.clone(), now),
+                Ok(()) => partition.pause(self.config.backoff, at.now, at.chance),
+                Err(error) => self.fail(slot, error.clone(), at),
             }
         }
     }
@@ -266,7 +281,7 @@ impl Fetcher {
             }
             let Waiting { slot, version, content } = self.queue.pop_front()?;
             let backoff = self.config.backoff;
-            let chance = self.random.f64();
+            let at = self.moment(now);
             let Some(partition) = current(&mut self.partitions, slot, version) else { continue };
             match (content, partition.place) {
                 (Content::Batches { source, bytes }, Place::At { position, .. }) => {
@@ -285,7 +300,7 @@ impl Fetcher {
                 (Content::Batches { .. }, Place::Unknown(_)) => {}
                 (Content::Error(error), _) => {
                     partition.halted = false;
-                    partition.pause(backoff, now, chance);
+                    partition.pause(backoff, at.now, at.chance);
                     return Some(Taken::Error(error));
                 }
             }
@@ -298,7 +313,10 @@ impl Fetcher {
         let Handout { slot, version, name, position, source, bytes } = handout;
         let renewed = self.next_version();
         let Some(partition) = current(&mut self.partitions, slot, version) else { return };
-        let Place::At { fetch, .. } = partition.place else { return };
+        let Place::At { position: before, fetch } = partition.place else { return };
+        if position > before {
+            partition.failures = 0;
+        }
         let Some(problem) = problem else {
             let left = source.rest().len();
             partition.place = Place::At { position, fetch };
@@ -346,15 +364,19 @@ impl Fetcher {
         })
     }
 
+    fn moment(&mut self, now: Instant) -> Moment {
+        Moment { now, chance: self.random.f64() }
+    }
+
     /// A try at a partition failed: it is tried again, unless that is of no use.
-    fn fail(&mut self, slot: usize, cause: ClientError, now: Instant) {
-        let chance = self.random.f64();
+    fn fail(&mut self, slot: usize, cause: ClientError, at: Moment) {
         let Some(partition) = self.partitions.get_mut(slot) else { return };
         if answer::passes(&cause) {
-            partition.failed(cause, self.config.backoff, now, chance);
+            tracing::debug!("{cause}; it is tried again");
+            partition.failed(cause, self.config.backoff, at.now, at.chance);
         } else {
             let name = (*partition.name).clone();
-            let offset = partition.place.position();
+            let offset = partition.place.fetch();
             self.halt(slot, ReadError::Refused { partition: name, offset, cause });
         }
     }
@@ -363,6 +385,8 @@ impl Fetcher {
     fn halt(&mut self, slot: usize, error: ReadError) {
         let Some(partition) = self.partitions.get_mut(slot) else { return };
         partition.halted = true;
+        // Nothing that is still to come may get in behind the error.
+        partition.in_flight = None;
         let version = partition.version;
         self.queue.push_back(Waiting { slot, version, content: Content::Error(error) });
     }

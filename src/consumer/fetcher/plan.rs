@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::sent::{Asked, Sent};
 use super::{Action, Fetcher};
-use crate::consumer::subscription::{Partition, Place};
-use crate::error::ClientError;
+use crate::consumer::subscription::{InFlight, Partition, Place};
+use crate::error::{ClientError, ReadError};
 use crate::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use crate::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -20,12 +20,16 @@ use crate::types::BrokerId;
 /// takes nothing, the wait grows to as long as that has been so.
 const HELD_BACK_WAIT: Duration = Duration::from_millis(20);
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 /// What one broker can be asked for.
 #[derive(Debug, Default)]
 struct Candidates {
     slots: Vec<usize>,
     /// Whether a partition is left out for what it has buffered.
     held_back: bool,
+    /// When the first of those that failed is tried again.
+    retry_at: Option<Instant>,
     buffered: usize,
 }
 
@@ -48,9 +52,17 @@ impl Fetcher {
 
     fn look_for_leaders(&mut self, now: Instant) {
         let mut refresh = false;
+        let at = self.moment(now);
         for slot in 0..self.partitions.len() {
             let partition = &mut self.partitions[slot];
             if partition.halted || !partition.is_due(now) {
+                continue;
+            }
+            if let (Some(is), Some(offset)) = (partition.replaced_by(), partition.place.fetch()) {
+                let name = (*partition.name).clone();
+                let was = partition.topic_id;
+                let error = ReadError::TopicRecreated { partition: name, offset, was, is };
+                self.halt(slot, error);
                 continue;
             }
             match partition.leadership {
@@ -65,7 +77,7 @@ impl Fetcher {
                 Some(leadership) if leadership.leader.is_none() => {
                     refresh = true;
                     let name = (*partition.name).clone();
-                    self.fail(slot, ClientError::NoLeader { partition: name }, now);
+                    self.fail(slot, ClientError::NoLeader { partition: name }, at);
                 }
                 Some(_) => {}
             }
@@ -93,7 +105,7 @@ impl Fetcher {
             for slot in slots {
                 let partition = &mut self.partitions[slot];
                 let Place::Unknown(bound) = partition.place else { continue };
-                let asked = ask(partition, slot, 0, &mut sent);
+                let asked = ask(partition, slot, 0, token, &mut sent);
                 let wanted = ListOffsetsPartition {
                     partition_index: asked.partition,
                     current_leader_epoch: asked.epoch,
@@ -124,7 +136,15 @@ impl Fetcher {
             }
             let candidates = by_node.entry(node).or_default();
             candidates.buffered += partition.buffered;
-            if !matches!(partition.place, Place::At { .. }) || !partition.is_free(now) {
+            if !matches!(partition.place, Place::At { .. })
+                || partition.halted
+                || partition.in_flight.is_some()
+            {
+                continue;
+            }
+            if !partition.is_due(now) {
+                let retry_at = partition.trouble.as_ref().map(|trouble| trouble.retry_at);
+                candidates.retry_at = earlier(candidates.retry_at, retry_at);
                 continue;
             }
             if partition.buffered > 0 && partition.buffered >= self.config.partition_max_bytes {
@@ -146,14 +166,15 @@ impl Fetcher {
     }
 
     fn fetch(&mut self, node: BrokerId, candidates: Candidates, now: Instant) {
-        let Candidates { slots, held_back, buffered } = candidates;
+        let wait = self.wait(&candidates, now);
+        let Candidates { slots, buffered, .. } = candidates;
         let token = self.next_token();
         let mut sent = Sent::new(node);
         let mut topics: Vec<FetchTopic> = Vec::new();
         for slot in slots {
             let partition = &mut self.partitions[slot];
             let Place::At { fetch, .. } = partition.place else { continue };
-            let asked = ask(partition, slot, fetch, &mut sent);
+            let asked = ask(partition, slot, fetch, token, &mut sent);
             let wanted = FetchPartition {
                 partition: asked.partition,
                 current_leader_epoch: asked.epoch,
@@ -175,13 +196,6 @@ impl Fetcher {
         self.sent.insert(token, sent);
         self.nodes.entry(node).or_default().fetching = true;
         let config = &self.config;
-        let wait = match self.held_back_since {
-            Some(since) if held_back => {
-                let untouched = now.saturating_duration_since(since);
-                untouched.max(HELD_BACK_WAIT).min(config.max_wait)
-            }
-            _ => config.max_wait,
-        };
         let by_topic_id = topics.iter().all(|topic| !topic.topic_id.is_zero());
         let request = FetchRequest {
             max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
@@ -191,6 +205,18 @@ impl Fetcher {
             ..FetchRequest::default()
         };
         self.actions.push(Action::Fetch { token, node, request, by_topic_id });
+    }
+
+    /// How long the broker may wait: not past what would have to wait for its answer.
+    fn wait(&self, candidates: &Candidates, now: Instant) -> Duration {
+        let untouched = self.held_back_since.map(|since| now.saturating_duration_since(since));
+        let held_back = untouched.filter(|_| candidates.held_back);
+        // Requests count in milliseconds, and one that waits for none would come too early.
+        let retry = candidates.retry_at.map(|at| at.saturating_duration_since(now) + MILLISECOND);
+        [held_back.map(|untouched| untouched.max(HELD_BACK_WAIT)), retry]
+            .into_iter()
+            .flatten()
+            .fold(self.config.max_wait, Duration::min)
     }
 
     /// Notes when the next back-off ends, and when a trouble will have lasted too long.
@@ -220,12 +246,12 @@ struct Named {
 }
 
 /// Notes that a partition is being asked for.
-fn ask(partition: &mut Partition, slot: usize, offset: i64, sent: &mut Sent) -> Named {
-    partition.in_flight = true;
+fn ask(partition: &mut Partition, slot: usize, offset: i64, token: u64, sent: &mut Sent) -> Named {
+    partition.in_flight = Some(InFlight { token, node: sent.node });
     let (epoch, topic_id) = partition
         .leadership
         .map_or_else(Default::default, |leadership| (leadership.epoch, leadership.topic_id));
-    let asked = Asked { slot, version: partition.version, offset };
+    let asked = Asked { slot, token, offset };
     sent.add(&partition.name.topic, topic_id, partition.name.partition, asked);
     Named { partition: partition.name.partition, epoch, topic_id }
 }

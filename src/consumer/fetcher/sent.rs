@@ -23,7 +23,8 @@ struct SentTopic {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
     pub(super) slot: usize,
-    pub(super) version: u64,
+    /// Of the request.
+    pub(super) token: u64,
     /// The offset that is fetched from; of no meaning when offsets are looked up.
     pub(super) offset: i64,
 }

@@ -49,6 +49,32 @@ fn a_wrong_crc_is_an_error_after_the_batches_before_it_and_is_fetched_again() {
 }
 
 #[test]
+fn a_batch_that_stays_corrupt_is_fetched_ever_more_rarely() {
+    let mut bench = Bench::one();
+    let good = batch(0, &[b"a"], Compression::None);
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        bench.deliver(corrupt(&good));
+        // Behind it there is nothing, which does not make it any better.
+        bench.deliver_at(1, Bytes::new());
+        invalid(bench.error());
+        assert!(bench.fetches().is_empty());
+        let retry_at = bench.fetcher.lock().next_deadline().unwrap();
+        waits.push(retry_at - bench.now);
+        bench.now = retry_at;
+    }
+    // 10, 20, 40 and 80 ms, give or take a fifth.
+    assert!(waits.windows(2).all(|pair| pair[0] < pair[1]) && waits[3] >= MS(64), "{waits:?}");
+
+    bench.deliver(join(&[good, corrupt(&batch(1, &[b"b"], Compression::None))]));
+    assert_eq!(bench.collected().len(), 1);
+    invalid(bench.error());
+    assert!(bench.fetches().is_empty());
+    let retry_at = bench.fetcher.lock().next_deadline().unwrap();
+    assert!(retry_at - bench.now <= MS(12), "there was progress");
+}
+
+#[test]
 fn a_seek_leaves_a_bad_batch_out() {
     let bench = Bench::one();
     let bad = corrupt(&batch(0, &[b"a", b"b"], Compression::Snappy));

@@ -179,6 +179,13 @@ impl Bench {
         self.serve(&wanted, &[(0, bytes)]);
     }
 
+    /// As [`Bench::deliver`], if it is asked for from there.
+    fn deliver_at(&self, offset: i64, bytes: Bytes) {
+        let wanted = self.fetch();
+        assert_eq!(wanted.partition(0).unwrap().fetch_offset, offset);
+        self.serve(&wanted, &[(0, bytes)]);
+    }
+
     fn collect(&self) -> Option<Result<Records, ReadError>> {
         collect(&self.fetcher, self.now)
     }

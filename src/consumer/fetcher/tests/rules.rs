@@ -250,6 +250,103 @@ fn a_moved_leader_is_looked_for_and_asked_at_once_when_it_is_found() {
 }
 
 #[test]
+fn an_answer_of_a_leader_that_was_replaced_is_neither_waited_for_nor_taken() {
+    let bench = Bench::one();
+    let old = bench.fetch();
+    let no_leader = Leadership { leader: None, ..led_by(1).unwrap() };
+    bench.fetcher.lock().handle_metadata(|_| Some(no_leader), bench.now);
+    assert!(bench.fetcher.lock().partitions[0].in_flight.is_some(), "it may still answer");
+    bench.fetcher.lock().handle_metadata(|_| led_by(2), bench.now);
+    let new = bench.fetch();
+    assert_eq!((new.node, new.partition(0).unwrap().fetch_offset), (BrokerId(2), 0));
+    bench.serve(&old, &[(0, batch(0, &[b"old"], Compression::None))]);
+    assert_eq!(bench.collected(), []);
+    assert!(bench.fetches().is_empty(), "the new one is still waited for");
+    bench.serve(&new, &[(0, batch(0, &[b"new"], Compression::None))]);
+    assert_eq!(bench.collected(), [(0, b"new".to_vec())]);
+}
+
+const OTHER_ID: TopicId = TopicId([6; 16]);
+
+fn made_anew() -> Option<Leadership> {
+    Some(Leadership { topic_id: OTHER_ID, ..led_by(1).unwrap() })
+}
+
+#[test]
+fn a_topic_that_is_made_anew_is_not_read_on_from_the_old_offset() {
+    let mut bench = Bench::one();
+    bench.deliver(batch(0, &[b"a"], Compression::None));
+    let ahead = bench.fetch();
+    bench.fetcher.lock().handle_metadata(|_| None, bench.now);
+    bench.fetcher.lock().handle_metadata(|_| made_anew(), bench.now);
+    assert!(bench.fetches().is_empty());
+    bench.serve(&ahead, &[(0, batch(1, &[b"of the new topic"], Compression::None))]);
+    assert_eq!(bench.collected(), [(0, b"a".to_vec())], "what is left of the old one");
+    for _ in 0..2 {
+        match bench.error() {
+            ReadError::TopicRecreated { partition, offset, was, is } => {
+                assert_eq!((partition, offset), (tp(0), 1));
+                assert_eq!((was, is), (TOPIC_ID, OTHER_ID));
+            }
+            other => panic!("{other}"),
+        }
+        assert!(bench.fetches().is_empty() && bench.collect().is_none());
+        bench.now += MS(200);
+        assert!(bench.fetches().is_empty(), "it is told again, and not read");
+    }
+    assert!(bench.fetcher.lock().seek(&tp(0), StartAt::Offset(0)));
+    let wanted = bench.fetch();
+    assert_eq!(wanted.partition(0).unwrap().fetch_offset, 0);
+    assert_eq!(wanted.request.topics[0].topic_id, OTHER_ID);
+}
+
+#[test]
+fn the_end_of_a_log_is_that_of_the_topic_as_it_is_now() {
+    let bench = Bench::new(config(), &[(0, StartAt::Latest)]);
+    let Some(Action::ListOffsets { token, .. }) = bench.poll().pop() else { panic!("a lookup") };
+    bench.fetcher.lock().handle_metadata(|_| made_anew(), bench.now);
+    let answer = |offset| Ok(listed(0, ErrorCode::NONE, offset));
+    bench.fetcher.lock().handle_offsets(token, answer(70), bench.now);
+    assert_eq!(bench.position(0), None, "the old topic's");
+    let Some(Action::ListOffsets { token, .. }) = bench.poll().pop() else { panic!("a lookup") };
+    bench.fetcher.lock().handle_offsets(token, answer(4), bench.now);
+    assert_eq!(bench.position(0), Some(4));
+    assert_eq!(bench.fetch().request.topics[0].topic_id, OTHER_ID);
+}
+
+#[test]
+fn what_failed_together_is_tried_again_together() {
+    let starts: Vec<_> = (0..3).map(|number| (number, StartAt::Offset(0))).collect();
+    let mut bench = Bench::new(config(), &starts);
+    for _ in 0..5 {
+        let wanted = bench.fetch();
+        assert_eq!(wanted.partitions().len(), 3);
+        let error = ClientError::UnknownBroker { id: BrokerId(1) };
+        bench.fetcher.lock().handle_fetched(wanted.token, Err(error), bench.now);
+        assert!(matches!(bench.poll()[..], [Action::RefreshMetadata]));
+        bench.now = bench.fetcher.lock().next_deadline().unwrap();
+    }
+}
+
+#[test]
+fn a_long_poll_ends_when_another_partition_is_to_be_tried_again() {
+    let mut bench = Bench::new(config(), &[(0, StartAt::Offset(0)), (1, StartAt::Offset(0))]);
+    let wanted = bench.fetch();
+    let mut answer = served(&[(1, Bytes::new())]);
+    answer.responses.extend(refused(0, ErrorCode::UNKNOWN_SERVER_ERROR).responses);
+    bench.answer(&wanted, answer);
+    let wanted = bench.fetch();
+    assert!(wanted.partition(0).is_none());
+    let retry_at = bench.fetcher.lock().next_deadline().unwrap();
+    let waits = MS(u64::try_from(wanted.request.max_wait_ms).unwrap());
+    assert!(bench.now + waits >= retry_at && bench.now + waits <= retry_at + MS(1), "{waits:?}");
+    bench.now += waits;
+    bench.serve(&wanted, &[(1, Bytes::new())]);
+    let wanted = bench.fetch();
+    assert_eq!((wanted.partitions().len(), wanted.request.max_wait_ms), (2, 500));
+}
+
+#[test]
 fn the_leader_that_a_broker_names_is_passed_on() {
     let bench = Bench::one();
     let mut answer = refused(0, ErrorCode::FENCED_LEADER_EPOCH);
