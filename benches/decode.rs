@@ -50,7 +50,7 @@ fn read(bytes: &Bytes) -> u64 {
             let value = record.value.unwrap_or_default();
             sum += record.offset as u64 + value.len() as u64 + u64::from(value[0]);
             for header in record.headers {
-                sum += header.expect("a valid header").key.len() as u64;
+                sum += header.expect("a valid header").key_bytes.len() as u64;
             }
         }
     }

@@ -30,6 +30,6 @@ pub use error::{
 pub use producer::{Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata};
 pub use time::{Clock, SystemClock};
 pub use types::{
-    BrokerId, Compression, Header, ProducerIdentity, TimestampType, TopicId, TopicPartition,
-    UnknownName,
+    BrokerId, Compression, Header, ProducerIdentity, RecordHeader, TimestampType, TopicId,
+    TopicPartition, UnknownName,
 };

@@ -1,5 +1,6 @@
 //! Nouns that every layer shares. They carry no behaviour and no I/O.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -87,7 +88,7 @@ impl ProducerIdentity {
     pub const NONE: Self = Self { id: -1, epoch: -1 };
 }
 
-/// A record's header: a name, and bytes or nothing.
+/// A header of a record to be written: a name, and bytes or nothing.
 ///
 /// Names may repeat within a record; their order is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,6 +103,26 @@ impl<'a> Header<'a> {
     /// A header with a value.
     pub fn new(key: &'a str, value: &'a [u8]) -> Self {
         Self { key, value: Some(value) }
+    }
+}
+
+/// A header of a record that was read: a name, and bytes or nothing.
+///
+/// A name is meant to be UTF-8, but brokers do not check that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct RecordHeader<'a> {
+    /// The header's name, as it was written.
+    pub key_bytes: &'a [u8],
+    /// The header's value; `None` is Kafka's null.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> RecordHeader<'a> {
+    /// The header's name as text, with U+FFFD for what is not UTF-8, as in Java. It borrows the name
+    /// unless that is so.
+    pub fn key(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.key_bytes)
     }
 }
 

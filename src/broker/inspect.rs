@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::log::LoggedBatch;
 use crate::record::{self, BatchHeader, RecordError};
-use crate::types::{ProducerIdentity, TimestampType};
+use crate::types::{ProducerIdentity, RecordHeader, TimestampType};
 
 /// What a batch may decompress to when it is looked at.
 const MAX_DECOMPRESSED: usize = 256 * 1024 * 1024;
@@ -72,7 +72,7 @@ pub(crate) fn records(batch: &StoredBatch) -> Result<Vec<StoredRecord>, RecordEr
             let record = record?;
             let owned = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
             let header =
-                |header: crate::types::Header<'_>| (header.key.to_owned(), owned(header.value));
+                |header: RecordHeader<'_>| (header.key().into_owned(), owned(header.value));
             stored.push(StoredRecord {
                 offset: record.offset,
                 timestamp: record.timestamp,

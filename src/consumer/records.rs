@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::record;
-use crate::types::{Header, TimestampType, TopicPartition};
+use crate::types::{RecordHeader, TimestampType, TopicPartition};
 
 /// Records of one [`poll`](crate::Reader::poll), grouped by partition, in order within each.
 ///
@@ -179,7 +179,7 @@ impl ConsumerRecord<'_> {
     pub fn to_owned(&self) -> OwnedRecord {
         let headers = self.headers.map(|header| {
             let value = header.value.map(<[u8]>::to_vec);
-            (header.key.to_owned(), value)
+            (header.key().into_owned(), value)
         });
         OwnedRecord {
             topic: self.topic.to_owned(),
@@ -230,7 +230,8 @@ pub struct OwnedRecord {
     pub key: Option<Vec<u8>>,
     /// The value; `None` is Kafka's null, and in a compacted topic a tombstone.
     pub value: Option<Vec<u8>>,
-    /// Names and values of the headers, in order; names may repeat.
+    /// Names and values of the headers, in order; names may repeat. What of a name is not UTF-8 is
+    /// replaced by U+FFFD.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
@@ -240,15 +241,15 @@ pub struct RecordHeaders<'a>(record::Headers<'a>);
 
 impl<'a> RecordHeaders<'a> {
     /// The last header of a name, the one that counts where names repeat.
-    pub fn last_header(self, name: &str) -> Option<Header<'a>> {
-        self.filter(|header| header.key == name).last()
+    pub fn last_header(self, name: &str) -> Option<RecordHeader<'a>> {
+        self.filter(|header| header.key_bytes == name.as_bytes()).last()
     }
 }
 
 impl<'a> Iterator for RecordHeaders<'a> {
-    type Item = Header<'a>;
+    type Item = RecordHeader<'a>;
 
-    fn next(&mut self) -> Option<Header<'a>> {
+    fn next(&mut self) -> Option<RecordHeader<'a>> {
         // No error can be met: the headers were decoded before the record was handed out.
         self.0.next()?.ok()
     }

@@ -13,7 +13,7 @@ use crate::producer::memory::Reservation;
 use crate::producer::record::ProducerRecord;
 use crate::record::{BatchBuilder, Codec, RecordError, SealedBatch, batches};
 use crate::time::Instant;
-use crate::types::{ProducerIdentity, TopicPartition};
+use crate::types::{Header, ProducerIdentity, RecordHeader, TopicPartition};
 
 /// A batch from its first record to its end. Dropping it gives its memory back.
 #[derive(Debug)]
@@ -253,13 +253,20 @@ fn halves(
     let [before, after] = &mut parts;
     for (index, record) in (0_i32..).zip(&records) {
         let record = record?;
-        let headers = record.headers.collect::<Result<Vec<_>, _>>()?;
+        let headers =
+            record.headers.map(|header| as_written(header?)).collect::<Result<Vec<_>, _>>()?;
         let part = if index.unsigned_abs() < at { &mut *before } else { &mut *after };
         part.append(record.timestamp, record.key, record.value, &headers)
             .map_err(|full| RecordError::BatchSize { count: index, bytes: full.needed })?;
     }
     let [before, after] = parts;
     Ok((before.seal(codec)?, after.seal(codec)?))
+}
+
+/// A header as the producer was given it.
+fn as_written(header: RecordHeader<'_>) -> Result<Header<'_>, RecordError> {
+    let key = std::str::from_utf8(header.key_bytes).map_err(|_| RecordError::HeaderName)?;
+    Ok(Header { key, value: header.value })
 }
 
 /// Whoever drops it: its records are told, and its memory is given back.

@@ -12,7 +12,7 @@ use super::compress;
 use super::error::RecordError;
 use super::header::{self, BatchHeader, HEADER_LEN, LENGTH_OVERHEAD, MAGIC_END};
 use super::varint::Cursor;
-use crate::types::{Compression, Header, TimestampType};
+use crate::types::{Compression, RecordHeader, TimestampType};
 
 /// The smallest record: seven numbers of one byte each.
 const MIN_RECORD_LEN: usize = 7;
@@ -186,19 +186,6 @@ impl Records {
             _ => Bytes::copy_from_slice(part),
         }
     }
-
-    /// Decodes everything once, record headers too, to find out whether it can be.
-    ///
-    /// # Errors
-    /// The first error that iterating gives.
-    pub fn check(&self) -> Result<(), RecordError> {
-        for record in self {
-            for header in record?.headers {
-                header?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl<'a> IntoIterator for &'a Records {
@@ -317,22 +304,21 @@ impl<'a> Headers<'a> {
         self.left
     }
 
-    fn decode(&mut self) -> Result<Header<'a>, RecordError> {
+    fn decode(&mut self) -> Result<RecordHeader<'a>, RecordError> {
         let len = self.rest.len("record header's name")?;
-        let key = self.rest.bytes(len, "record header's name")?;
+        let key_bytes = self.rest.bytes(len, "record header's name")?;
         let value = self.rest.nullable_bytes("record header's value")?;
         self.left -= 1;
         let bytes = self.rest.rest().len();
         if self.left == 0 && bytes > 0 {
             return Err(RecordError::TrailingBytes { part: "last record header", bytes });
         }
-        let key = std::str::from_utf8(key).map_err(|_| RecordError::HeaderName)?;
-        Ok(Header { key, value })
+        Ok(RecordHeader { key_bytes, value })
     }
 }
 
 impl<'a> Iterator for Headers<'a> {
-    type Item = Result<Header<'a>, RecordError>;
+    type Item = Result<RecordHeader<'a>, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {

@@ -11,9 +11,9 @@ use milena::{
     Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, Header,
     OwnedRecord, PartitionRecords, PartitionRecordsIter, Peer, Persistence, Producer,
     ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, ReadError, Reader,
-    ReaderBuilder, ReaderConfig, RecordHeaders, RecordMetadata, Records, RecordsIter, SendError,
-    StartAt, SystemClock, TimestampType, TopicId, TopicPartition, UnknownName, VersionSpan, config,
-    net,
+    ReaderBuilder, ReaderConfig, RecordHeader, RecordHeaders, RecordMetadata, Records, RecordsIter,
+    SendError, StartAt, SystemClock, TimestampType, TopicId, TopicPartition, UnknownName,
+    VersionSpan, config, net,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -50,6 +50,7 @@ fn what_borrows_crosses_threads_too() {
     borrowing::<ProducerRecord<'_>>();
     borrowing::<Header<'_>>();
     borrowing::<ConsumerRecord<'_>>();
+    borrowing::<RecordHeader<'_>>();
     borrowing::<RecordHeaders<'_>>();
     borrowing::<RecordsIter<'_>>();
     borrowing::<PartitionRecordsIter<'_>>();
