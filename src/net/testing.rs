@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::io;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 /// A request as it came in.
 #[derive(Debug)]
@@ -37,15 +37,14 @@ impl Incoming {
 }
 
 /// A server's end of a connection.
-#[derive(Debug)]
 pub(crate) struct FakeBroker {
-    read: ReadHalf<DuplexStream>,
-    pub(crate) write: WriteHalf<DuplexStream>,
+    read: ReadHalf<Box<dyn Transport>>,
+    pub(crate) write: WriteHalf<Box<dyn Transport>>,
 }
 
 impl FakeBroker {
-    pub(crate) fn new(io: DuplexStream) -> Self {
-        let (read, write) = tokio::io::split(io);
+    pub(crate) fn new(io: impl Transport) -> Self {
+        let (read, write) = tokio::io::split(Box::new(io) as Box<dyn Transport>);
         Self { read, write }
     }
 
