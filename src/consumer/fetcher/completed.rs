@@ -40,6 +40,11 @@ struct OffsetOrder {
     offset: i64,
 }
 
+/// A limit that is the configuration's, which whoever decompresses does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; raise receive.message.max.bytes")]
+struct TooLarge(RecordError);
+
 /// What some bytes hold, as far as the headers of their batches tell.
 #[derive(Debug)]
 pub(crate) enum Survey {
@@ -124,7 +129,10 @@ pub(crate) fn take_batches(
 /// position where it is, and iterating not fail. Both together take less time than one copy.
 fn check(batch: &RecordBatch, from: i64, checks: Checks) -> Result<Option<BatchRecords>, Cause> {
     fn cause(error: RecordError) -> Cause {
-        Arc::new(error)
+        match error {
+            RecordError::DecompressedTooLarge { .. } => Arc::new(TooLarge(error)),
+            error => Arc::new(error),
+        }
     }
     if checks.crcs {
         batch.verify_crc().map_err(cause)?;
