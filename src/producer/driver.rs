@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::{Client, ClusterSnapshot};
-use crate::error::{Cause, ClientError, DeliveryErrorKind, SendError};
+use crate::error::{Cause, ClientError, DeliveryErrorKind, ErrorCode, SendError};
 use crate::producer::accumulator::Accumulator;
 use crate::producer::delivery::Completion;
 use crate::producer::sender::{Action, Leadership, Produce, Sender};
@@ -311,9 +311,18 @@ async fn init_producer_id(client: &Client, deadline: Instant) -> Result<Producer
         ..InitProducerIdRequest::default()
     };
     let response = client.call_any(&request, deadline).await.map_err(Cause::Client)?;
-    if response.error_code.is_ok() {
-        Ok(ProducerIdentity { id: response.producer_id, epoch: response.producer_epoch })
-    } else {
-        Err(Cause::Broker(response.error_code, None))
+    let identity = ProducerIdentity { id: response.producer_id, epoch: response.producer_epoch };
+    match response.error_code {
+        // With an id of -1 batches would go out as those of a producer without idempotence.
+        ErrorCode::NONE if identity.id < 0 || identity.epoch < 0 => {
+            Err(Cause::Client(ClientError::Broker {
+                code: ErrorCode::UNKNOWN_SERVER_ERROR,
+                api: "InitProducerId",
+                subject: None,
+                message: Some("the answer has no producer id".into()),
+            }))
+        }
+        ErrorCode::NONE => Ok(identity),
+        code => Err(Cause::Broker(code, None)),
     }
 }
