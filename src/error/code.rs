@@ -95,6 +95,11 @@ impl ErrorCode {
         }
     }
 
+    /// Whether it is in the table.
+    pub const fn is_known(self) -> bool {
+        self.entry().is_some()
+    }
+
     /// Whether this is [`ErrorCode::NONE`].
     pub const fn is_ok(self) -> bool {
         self.0 == 0

@@ -119,6 +119,8 @@ fn written_despite(code: ErrorCode, situation: Situation) -> Written {
         | ErrorCode::NETWORK_EXCEPTION => Written::Maybe,
         // A leader that loses its place while it waits for its followers answers so, after its own append.
         ErrorCode::NOT_LEADER_OR_FOLLOWER if situation.acks_all => Written::Maybe,
+        // Kafka's clients take it for UNKNOWN_SERVER_ERROR.
+        code if !code.is_known() => Written::Maybe,
         _ => Written::No,
     }
 }
@@ -176,6 +178,7 @@ mod tests {
             (Heard::Answer(E::MESSAGE_TOO_LARGE), many, Verdict::Split),
             (Heard::Answer(E::RECORD_LIST_TOO_LARGE), many, fail(Written::No)),
             (Heard::Answer(E::UNKNOWN_SERVER_ERROR), ANY, fail(Written::Maybe)),
+            (Heard::Answer(E::new(9999)), ANY, fail(Written::Maybe)),
         ] {
             assert_eq!(classify(heard, situation), verdict, "{heard:?} in {situation:?}");
         }
