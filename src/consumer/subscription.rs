@@ -130,6 +130,8 @@ pub(crate) struct Partition {
     pub(crate) trouble: Option<Trouble>,
     /// Failures in a row: since the position moved, or nothing more was there to be read.
     pub(crate) failures: u32,
+    /// After how many of them a new leader was last tried without a pause.
+    hurried: Option<u32>,
 }
 
 /// A request in which a partition was asked for.
@@ -152,6 +154,7 @@ impl Partition {
             halted: false,
             trouble: None,
             failures: 0,
+            hurried: None,
         }
     }
 
@@ -200,7 +203,13 @@ impl Partition {
                 self.topic_id = topic_id;
             }
         }
-        if let Some(trouble) = &mut self.trouble {
+        // Never twice in a row: brokers that name each other would keep it going for ever.
+        let since = self.hurried.and_then(|hurried| self.failures.checked_sub(hurried));
+        if let Some(trouble) = &mut self.trouble
+            && trouble.retry_at > now
+            && !matches!(since, Some(0 | 1))
+        {
+            self.hurried = Some(self.failures);
             trouble.retry_at = now;
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::client::{BrokerNode, LeaderHint};
 use crate::error::ClientError;
-use crate::error::{Cause, DeliveryErrorKind, FatalError};
+use crate::error::{Cause, DeliveryErrorKind, ErrorCode, FatalError};
 use crate::producer::delivery::Outcome;
 use crate::producer::sender::classify::{Heard, Situation, Verdict, Written, classify};
 use crate::producer::sender::expiry::persistence;
@@ -67,7 +67,11 @@ impl Sender {
                 .and_then(|topic| topic.partition_responses.iter().find(|p| p.index == number));
             let Some(answer) = answer else {
                 let outcome = Outcome::WRITTEN_SOMEWHERE;
-                let ending = Ending { heard: Heard::Nothing, cause: None, outcome };
+                let cause = Some(Cause::Broker(
+                    ErrorCode::UNKNOWN_SERVER_ERROR,
+                    Some("the answer says nothing of this partition".to_owned()),
+                ));
+                let ending = Ending { heard: Heard::Nothing, cause, outcome };
                 self.resolve(index, batch, ending, now);
                 continue;
             };
@@ -143,13 +147,16 @@ impl Sender {
                         && partition.leadership.leader.is_some_and(|leader| leader != node)
                 });
                 // A leader that is known to be another one need not be waited for (KIP-951).
-                let backoff = if moved { Duration::ZERO } else { backoff };
+                let backoff = if moved && slot.may_hurry() { Duration::ZERO } else { backoff };
                 slot.state = SlotState::Waiting { not_before: now + backoff };
                 self.wants_metadata |= refresh && !moved;
             }
             Verdict::Bump => {
                 slot.maybe_written = false;
-                slot.state = SlotState::Waiting { not_before: now };
+                let attempt = slot.batch.attempts.saturating_sub(1);
+                let backoff = self.config.retry_backoff.wait(attempt, self.random.f64());
+                let backoff = if slot.may_hurry() { Duration::ZERO } else { backoff };
+                slot.state = SlotState::Waiting { not_before: now + backoff };
                 self.sequencer.request_bump();
             }
             Verdict::Split => {

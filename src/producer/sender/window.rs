@@ -40,6 +40,8 @@ pub(super) struct Slot {
     pub(super) maybe_written: bool,
     /// To whom the last attempt went, and under which leader epoch.
     pub(super) sent_to: Option<(BrokerId, i32)>,
+    /// After how many attempts the next one last went without a pause.
+    hurried: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -121,7 +123,19 @@ impl Slot {
             state: SlotState::Waiting { not_before: now },
             maybe_written: false,
             sent_to: None,
+            hurried: None,
         }
+    }
+
+    /// Whether the next attempt may go without a pause: never twice in a row, or brokers that name each other as the
+    /// leader, or never take a sequence, would keep it going as fast as the network does.
+    pub(super) fn may_hurry(&mut self) -> bool {
+        let attempts = self.batch.attempts;
+        let may = self.hurried.is_none_or(|hurried| attempts > hurried + 1);
+        if may {
+            self.hurried = Some(attempts);
+        }
+        may
     }
 
     /// Whether it may have been written, and sending it again would tell.
