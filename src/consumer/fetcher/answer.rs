@@ -18,6 +18,16 @@ use crate::record::batches;
 use crate::time::Instant;
 use crate::types::{BrokerId, TopicId};
 
+/// What came for one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    Records,
+    /// Neither records nor an error.
+    Nothing,
+    /// An error, or what is no longer of interest.
+    Other,
+}
+
 /// What an error code of a partition calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -80,6 +90,7 @@ impl Fetcher {
         };
         let mut served = Vec::new();
         let mut unasked = Unasked::default();
+        let mut quiet = None;
         for topic in response.responses {
             for data in topic.partitions {
                 let index = data.partition_index;
@@ -87,12 +98,16 @@ impl Fetcher {
                     unasked.note(&topic.topic, topic.topic_id, index);
                     continue;
                 };
-                if self.fetched(asked, data, &response.node_endpoints, at) {
+                let came = self.fetched(asked, data, &response.node_endpoints, at);
+                quiet = Some(quiet.unwrap_or(true) && came == Came::Nothing);
+                if came == Came::Records {
                     served.push(asked.slot);
                 }
             }
         }
         unasked.log("Fetch");
+        let early = sent.until.filter(|until| quiet == Some(true) && at.now < *until);
+        self.nodes.entry(sent.node).or_default().note_early(early, at.now);
         self.fail_unanswered(sent, "Fetch", at);
         self.send_back(served);
     }
@@ -109,16 +124,16 @@ impl Fetcher {
         self.order.extend(served);
     }
 
-    /// What came for one partition; whether there were records.
+    /// What came for one partition.
     fn fetched(
         &mut self,
         asked: Asked,
         data: FetchPartitionData,
         endpoints: &[FetchNodeEndpoint],
         at: Moment,
-    ) -> bool {
+    ) -> Came {
         let slot = asked.slot;
-        let Some(partition) = self.answered(asked) else { return false };
+        let Some(partition) = self.answered(asked) else { return Came::Other };
         if data.error_code.is_ok() {
             return self.records(asked, data.records.unwrap_or_default(), at);
         }
@@ -140,15 +155,15 @@ impl Fetcher {
             }
             Verdict::Retry | Verdict::Refuse => self.fail(slot, error, at),
         }
-        false
+        Came::Other
     }
 
-    fn records(&mut self, asked: Asked, bytes: Bytes, at: Moment) -> bool {
+    fn records(&mut self, asked: Asked, bytes: Bytes, at: Moment) -> Came {
         let Asked { slot, offset, .. } = asked;
-        let Some(partition) = self.partitions.get_mut(slot) else { return false };
-        let Place::At { position, fetch } = partition.place else { return false };
+        let Some(partition) = self.partitions.get_mut(slot) else { return Came::Other };
+        let Place::At { position, fetch } = partition.place else { return Came::Other };
         if fetch != offset {
-            return false;
+            return Came::Other;
         }
         match survey(&bytes, offset) {
             Survey::Batches { next, clean } => {
@@ -161,7 +176,7 @@ impl Fetcher {
                 let version = partition.version;
                 let content = Content::Batches { source: batches(bytes), bytes: size };
                 self.queue.push_back(Waiting { slot, version, content });
-                true
+                Came::Records
             }
             Survey::Nothing if bytes.is_empty() => {
                 partition.trouble = None;
@@ -169,19 +184,19 @@ impl Fetcher {
                 if fetch == position {
                     partition.failures = 0;
                 }
-                false
+                Came::Nothing
             }
             Survey::Nothing => {
                 let message = "it sent only records from before the offset asked for";
                 let code = ErrorCode::UNKNOWN_SERVER_ERROR;
                 let error = refusal(partition, "Fetch", code, Some(message));
                 self.fail(slot, error, at);
-                false
+                Came::Other
             }
             Survey::CutOff(problem) => {
                 let error = invalid(&partition.name, problem);
                 self.halt(slot, error);
-                false
+                Came::Other
             }
         }
     }

@@ -132,6 +132,28 @@ struct Moment {
 struct Node {
     fetching: bool,
     listing: bool,
+    /// How many answers in a row brought nothing although the broker could still have waited.
+    early: u32,
+    /// No fetch before then.
+    fetch_from: Option<Instant>,
+}
+
+/// How long a broker is left alone that finds nothing, time and again, and does not wait for more:
+/// it would be asked without end. With `fetch.min.bytes=0` that is what it was told to do.
+const EARLY_PAUSE: Duration = Duration::from_millis(20);
+
+impl Node {
+    /// Takes note of an answer; `early` is until when it could have waited, if it was one of those.
+    fn note_early(&mut self, early: Option<Instant>, now: Instant) {
+        self.early = early.map_or(0, |_| self.early.saturating_add(1));
+        self.fetch_from =
+            early.filter(|_| self.early > 1).map(|until| until.min(now + EARLY_PAUSE));
+    }
+
+    /// Whether it can be sent a fetch.
+    fn takes_fetch(&self, now: Instant) -> bool {
+        !self.fetching && self.fetch_from.is_none_or(|from| from <= now)
+    }
 }
 
 /// See the module.

@@ -131,7 +131,7 @@ impl Fetcher {
         for &slot in &self.order {
             let partition = &self.partitions[slot];
             let Some(node) = partition.leader() else { continue };
-            if self.nodes.get(&node).is_some_and(|node| node.fetching) {
+            if self.nodes.get(&node).is_some_and(|node| !node.takes_fetch(now)) {
                 continue;
             }
             let candidates = by_node.entry(node).or_default();
@@ -193,12 +193,14 @@ impl Fetcher {
                 }),
             }
         }
+        let max_wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        sent.until = now.checked_add(Duration::from_millis(max_wait_ms.unsigned_abs().into()));
         self.sent.insert(token, sent);
         self.nodes.entry(node).or_default().fetching = true;
         let config = &self.config;
         let by_topic_id = topics.iter().all(|topic| !topic.topic_id.is_zero());
         let request = FetchRequest {
-            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+            max_wait_ms,
             min_bytes: to_i32(config.min_bytes),
             max_bytes: to_i32(config.max_bytes.saturating_sub(buffered)),
             topics,
@@ -221,6 +223,9 @@ impl Fetcher {
 
     /// Notes when the next back-off ends, and when a trouble will have lasted too long.
     fn plan_wake_ups(&mut self, now: Instant) {
+        for from in self.nodes.values().filter_map(|node| node.fetch_from) {
+            self.deadline = earlier(self.deadline, Some(from).filter(|from| *from > now));
+        }
         for partition in &self.partitions {
             let Some(trouble) = &partition.trouble else { continue };
             let overdue = partition.overdue(self.config.patience).filter(|_| !partition.halted);

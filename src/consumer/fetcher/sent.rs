@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use crate::time::Instant;
 use crate::types::{BrokerId, TopicId};
 
 /// A request under way.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) node: BrokerId,
+    /// Until then the broker may keep a fetch that finds nothing.
+    pub(super) until: Option<Instant>,
     topics: Vec<SentTopic>,
 }
 
@@ -31,7 +34,7 @@ pub(super) struct Asked {
 
 impl Sent {
     pub(super) fn new(node: BrokerId) -> Self {
-        Self { node, topics: Vec::new() }
+        Self { node, until: None, topics: Vec::new() }
     }
 
     pub(super) fn add(&mut self, name: &str, id: TopicId, partition: i32, asked: Asked) {

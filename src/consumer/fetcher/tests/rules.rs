@@ -103,6 +103,45 @@ fn what_a_partition_has_buffered_holds_it_back_and_shortens_the_wait_of_others()
 }
 
 #[test]
+fn a_broker_that_does_not_wait_for_records_is_left_alone_for_a_moment() {
+    let mut bench = Bench::one();
+    bench.deliver(Bytes::new());
+    bench.now += MS(3);
+    bench.deliver(Bytes::new());
+    assert!(bench.fetches().is_empty(), "twice is too much");
+    let next = bench.fetcher.lock().next_deadline().unwrap();
+    assert_eq!(next, bench.now + MS(20));
+    bench.now = next;
+    let wanted = bench.fetch();
+    bench.now += MS(500);
+    bench.serve(&wanted, &[(0, Bytes::new())]);
+    bench.deliver(Bytes::new());
+    bench.fetch();
+}
+
+#[test]
+fn new_leaders_are_tried_at_once_but_not_one_after_the_other() {
+    let mut bench = Bench::one();
+    let mut wanted = bench.fetch();
+    let mut waited = Vec::new();
+    for turn in 0..6 {
+        bench.answer(&wanted, refused(0, ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        assert!(matches!(bench.poll()[..], [Action::RefreshMetadata]));
+        let leader = Leadership { epoch: 10 + turn, ..led_by(turn % 2).unwrap() };
+        bench.fetcher.lock().handle_metadata(|_| Some(leader), bench.now);
+        let start = bench.now;
+        wanted = loop {
+            match bench.fetches().pop() {
+                Some(wanted) => break wanted,
+                None => bench.now = bench.fetcher.lock().next_deadline().unwrap(),
+            }
+        };
+        waited.push(bench.now > start);
+    }
+    assert_eq!(waited, [false, true, false, true, false, true]);
+}
+
+#[test]
 fn a_broker_is_not_asked_while_half_of_the_room_is_taken() {
     let starts: Vec<_> = (0..4).map(|number| (number, StartAt::Offset(0))).collect();
     let config = FetchConfig { max_bytes: 10_000, partition_max_bytes: 4_000, ..config() };
