@@ -11,6 +11,8 @@
 //! | `frames` | the bytes of a response, at each stage of a session |
 //! | `versions` | which APIs the broker says it has |
 //! | `metadata` | what it says of brokers, topics and partitions |
+//! | `answers` | what it says of what was sent or asked for |
+//! | `batches` | the record batches that it sends |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,6 +20,8 @@ mod harness;
 mod server;
 mod session;
 
+mod answers;
+mod batches;
 mod bootstrap;
 mod frames;
 mod metadata;

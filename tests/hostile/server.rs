@@ -43,7 +43,7 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// As `Raw`, and then the connection is closed.
     Last(Vec<u8>),
-    /// Nothing, now or later.
+    /// Nothing, now or later on this connection.
     Silence,
 }
 
@@ -188,6 +188,7 @@ async fn converse(
 ) -> io::Result<()> {
     let banner = *conduct.banner.lock();
     client.write_all(banner).await?;
+    let mut silent = false;
     loop {
         let request = read_frame(&mut client).await?;
         let header = decode_request_header(&mut Reader::new(request.clone())).unwrap();
@@ -202,12 +203,13 @@ async fn converse(
             response: &response,
         };
         let reply = (conduct.tamper.lock())(&exchange);
+        silent |= matches!(reply, Reply::Silence);
         match reply {
-            Reply::True => client.write_all(&framed(&response)).await?,
+            _ if silent => {}
+            Reply::True | Reply::Silence => client.write_all(&framed(&response)).await?,
             Reply::Frame(bytes) => client.write_all(&framed(&bytes)).await?,
             Reply::Raw(bytes) => client.write_all(&bytes).await?,
             Reply::Last(bytes) => return client.write_all(&bytes).await,
-            Reply::Silence => {}
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::server::{Server, TOPIC};
 
 pub(crate) const MAX_BLOCK: Duration = Duration::from_secs(20);
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+/// The longest response, and what a batch may decompress to.
+pub(crate) const MAX_RESPONSE: usize = 1_000_000;
 pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between a time-out and the error: a few turns of tasks and a response on its way.
 pub(crate) const SOON: Duration = Duration::from_millis(20);
