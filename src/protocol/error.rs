@@ -36,6 +36,8 @@ pub enum DecodeProblem {
     Truncated { needed: usize, remaining: usize },
     #[error("{count} elements cannot fit in the {remaining} bytes left")]
     Count { count: usize, remaining: usize },
+    #[error("{count} elements of {size} bytes are out of proportion: {left} are left for them")]
+    Memory { count: usize, size: usize, left: usize },
     #[error("the length {0} is negative")]
     NegativeLength(i32),
     #[error("null, where this version does not allow it")]

@@ -9,11 +9,36 @@ use super::error::{DecodeError, DecodeProblem, Decoded};
 #[derive(Debug, Clone)]
 pub struct Reader {
     buf: Bytes,
+    /// How many bytes the elements of arrays may still take.
+    budget: usize,
 }
+
+/// How many bytes elements may take for each byte of a frame, and besides.
+///
+/// Elements take more memory than bytes in the frame: three bytes may be an empty topic. What
+/// brokers have reason to send grows less than fivefold; most of all the answer to a Fetch of many
+/// partitions without news.
+const BUDGET_PER_BYTE: usize = 6;
+const BUDGET_BESIDES: usize = 1024 * 1024;
 
 impl Reader {
     pub fn new(buf: Bytes) -> Self {
-        Self { buf }
+        let budget = buf.len().saturating_mul(BUDGET_PER_BYTE).saturating_add(BUDGET_BESIDES);
+        Self { buf, budget }
+    }
+
+    #[cfg(test)]
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
+    /// Takes the memory of `count` elements of `size` bytes from the budget.
+    pub(super) fn spend(&mut self, count: usize, size: usize) -> Decoded<()> {
+        let left = count.checked_mul(size).and_then(|needed| self.budget.checked_sub(needed));
+        self.budget = left.ok_or_else(|| {
+            DecodeError::new(DecodeProblem::Memory { count, size, left: self.budget })
+        })?;
+        Ok(())
     }
 
     pub fn remaining(&self) -> usize {
@@ -95,10 +120,11 @@ impl Reader {
         for _ in 0..self.varint()? {
             let tag = self.varint()?;
             let size = self.varint()? as usize;
-            let mut field = Reader::new(self.bytes(size)?);
+            let mut field = Reader { buf: self.bytes(size)?, budget: self.budget };
             if known(tag, &mut field)? {
                 field.finish()?;
             }
+            self.budget = field.budget;
         }
         Ok(())
     }
@@ -147,6 +173,20 @@ mod tests {
         let mut r = Reader::new(Bytes::from_static(b"\xc3\x9f\xc3"));
         assert_eq!(r.string(2).as_deref(), Ok("ß"));
         assert_eq!(r.string(1).map_err(|error| error.problem), Err(DecodeProblem::Utf8));
+    }
+
+    #[test]
+    fn tagged_fields_have_no_budget_of_their_own() {
+        // Twice tag 0 with one byte.
+        let mut r = Reader::new(Bytes::from_static(&[2, 0, 1, 7, 0, 1, 7]));
+        let half = r.budget() / 2 + 1;
+        let mut spent = Vec::new();
+        let read = r.tagged(&mut |_, field| {
+            spent.push(field.spend(1, half).is_ok());
+            field.i8().map(|_| true)
+        });
+        assert_eq!((read, spent), (Ok(()), vec![true, false]));
+        assert!(r.spend(usize::MAX, 2).is_err() && r.spend(1, half - 2).is_ok());
     }
 
     #[test]

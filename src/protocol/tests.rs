@@ -7,7 +7,11 @@ use super::error::{DecodeError, DecodeProblem, EncodeError, EncodeProblem};
 use super::header::{decode_request_header, encode_request};
 use super::message::{Message, form_of};
 use super::messages::create_topics::{CreatableTopicResult, CreateTopicsResponse};
-use super::messages::metadata::{MetadataRequest, MetadataRequestTopic};
+use super::messages::fetch::{FetchPartitionData, FetchResponse, FetchableTopicResponse};
+use super::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponsePartition,
+    MetadataResponseTopic,
+};
 use super::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceLeaderIdAndEpoch, ProduceRequest,
     ProduceResponse, TopicProduceData, TopicProduceResponse,
@@ -198,6 +202,67 @@ fn a_count_is_held_against_the_bytes_that_remain() {
     two.put_bytes(0, 11);
     let error = decoded::<ProduceRequest>(two.freeze(), 3).expect_err("too many");
     assert_eq!(error.problem, DecodeProblem::Count { count: 2, remaining: 11 });
+}
+
+/// Encodes a message in each version, and holds what its elements take against its bytes.
+fn in_proportion<M: Message>(message: &M) {
+    for version in M::VERSIONS.min..=M::VERSIONS.max {
+        let bytes = encoded(message, version).expect("fits");
+        let mut r = Reader::new(bytes.clone());
+        let before = r.budget();
+        M::decode(&mut r, version).expect("in proportion");
+        let (took, most) = (before - r.budget(), bytes.len() * 5);
+        assert!(took <= most, "{} {version}: {took} of {most}", M::NAME);
+    }
+}
+
+/// Large answers whose elements say as little as they can.
+#[test]
+fn what_brokers_have_reason_to_send_is_well_within_the_budget() {
+    const COUNT: i32 = 20_000;
+    let partition = |partition_index| FetchPartitionData {
+        partition_index,
+        records: Some(Bytes::new()),
+        ..Default::default()
+    };
+    let partitions = (0..COUNT).map(partition).collect();
+    let topic = FetchableTopicResponse { partitions, ..Default::default() };
+    in_proportion(&FetchResponse { responses: vec![topic], ..Default::default() });
+
+    let partition = |index| PartitionProduceResponse { index, ..Default::default() };
+    let partition_responses = (0..COUNT).map(partition).collect();
+    let topic = TopicProduceResponse { partition_responses, ..Default::default() };
+    in_proportion(&ProduceResponse { responses: vec![topic], ..Default::default() });
+
+    let partition = MetadataResponsePartition {
+        replica_nodes: vec![1],
+        isr_nodes: vec![1],
+        ..Default::default()
+    };
+    let topic = |n| MetadataResponseTopic {
+        name: Some(format!("t{n:x}")),
+        partitions: vec![partition.clone()],
+        ..Default::default()
+    };
+    let topics = (0..COUNT).map(topic).collect();
+    in_proportion(&MetadataResponse { topics, ..Default::default() });
+}
+
+#[test]
+fn elements_that_take_much_more_than_their_bytes_are_refused() {
+    let empty = |count| FetchResponse {
+        responses: vec![FetchableTopicResponse::default(); count],
+        ..Default::default()
+    };
+    // Three bytes each: no name, no partitions, no tagged fields.
+    let bytes = encoded(&empty(300_000), 12).expect("fits");
+    assert!(bytes.len() < 1_000_000);
+    let error = decoded::<FetchResponse>(bytes, 12).expect_err("20 MB");
+    assert_eq!(error.place, "FetchResponse.responses");
+    assert!(matches!(error.problem, DecodeProblem::Memory { count: 300_000, .. }), "{error}");
+    // A few of them are no reason to be strict.
+    let few = empty(10_000);
+    assert_eq!(decoded(encoded(&few, 12).expect("fits"), 12), Ok(few));
 }
 
 #[test]

@@ -314,7 +314,9 @@ impl<T: Wire> Counted for Vec<T> {
         if count > remaining / T::min_size(form).max(1) {
             return Err(DecodeError::new(DecodeProblem::Count { count, remaining }));
         }
-        let mut items = Vec::with_capacity(count);
+        r.spend(count, size_of::<T>())?;
+        // Of elements that are larger than what is left, not all may turn out to be there.
+        let mut items = Vec::with_capacity(count.min(remaining / size_of::<T>().max(1) + 1));
         for _ in 0..count {
             items.push(T::read(r, form)?);
         }
