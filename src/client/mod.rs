@@ -23,7 +23,7 @@ mod tests;
 
 use crate::config::{ClientConfig, HostPort};
 use crate::error::{ClientError, Peer};
-use crate::net::{Connect, Connection, ConnectionSettings};
+use crate::net::{Connect, Connection, ConnectionSettings, TcpConnector};
 use crate::protocol::Request;
 use crate::time::{Backoff, Instant};
 use crate::types::BrokerId;
@@ -76,17 +76,14 @@ struct Core {
 impl Client {
     /// Starts a client: from now on it fetches metadata. To be called within a tokio runtime.
     ///
-    /// As with Java's producer, the brokers may create a topic because it is asked for.
-    pub(crate) fn new(config: ClientConfig, connector: Arc<dyn Connect>) -> Self {
-        Self::start(config, connector, true)
-    }
-
-    /// As [`Client::new`], for those who only read: a topic that does not exist is not created.
-    pub(crate) fn for_reading(config: ClientConfig, connector: Arc<dyn Connect>) -> Self {
-        Self::start(config, connector, false)
-    }
-
-    fn start(config: ClientConfig, connector: Arc<dyn Connect>, may_create_topics: bool) -> Self {
+    /// Connections are opened over TCP if there is no `connector`. `may_create_topics` lets brokers
+    /// create a topic because it is asked for.
+    pub(crate) fn start(
+        config: &ClientConfig,
+        connector: Option<Arc<dyn Connect>>,
+        may_create_topics: bool,
+    ) -> Self {
+        let connector = connector.unwrap_or_else(|| Arc::new(tcp(config)));
         let settings = ConnectionSettings {
             client_id: config.client_id().to_owned(),
             max_frame: config.receive_message_max_bytes(),
@@ -102,9 +99,9 @@ impl Client {
         };
         let core = Arc::new(Core {
             pool: Pool::new(connector, settings, schedules),
-            metadata: Metadata::new(&config, may_create_topics),
+            metadata: Metadata::new(config, may_create_topics),
             from_bootstrap: AtomicBool::new(false),
-            config,
+            config: config.clone(),
         });
         let refresher = tokio::spawn(refresher::run(core.clone()));
         Self { owner: Arc::new(Owner { core, refresher: Mutex::new(Some(refresher)) }) }
@@ -231,6 +228,10 @@ impl Client {
         };
         tokio::time::timeout_at(deadline, ended).await.is_ok()
     }
+}
+
+fn tcp(config: &ClientConfig) -> TcpConnector {
+    TcpConnector::new(config.send_buffer_bytes(), config.receive_buffer_bytes())
 }
 
 impl Core {

@@ -46,9 +46,10 @@ async fn ask(
     connection: &Connection,
     fetch: &Fetch,
 ) -> Result<MetadataResponse, ClientError> {
-    let answer =
-        connection.call::<MetadataRequest>(&fetch.request(), core.config.request_timeout());
-    let response = answer.await?;
+    let version = connection.version::<MetadataRequest>()?;
+    let request = fetch.request(version);
+    let timeout = core.config.request_timeout();
+    let response = connection.call_at(&request, version, timeout).await?;
     if response.error_code.is_ok() {
         return Ok(response);
     }

@@ -3,9 +3,8 @@
 use super::{BrokerNode, Client, LeaderHint};
 use crate::config::ClientConfig;
 use crate::error::{ClientError, DisconnectReason, ErrorCode, Peer};
-use crate::net::testing::{FakeBroker, Incoming, all_apis};
+use crate::net::testing::{FakeBroker, Incoming, apis_with};
 use crate::net::{Connect, Transport, connect_fn};
-use crate::protocol::ApiKey;
 use crate::protocol::messages::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
 };
@@ -16,6 +15,7 @@ use crate::protocol::messages::metadata::{
     MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic,
 };
+use crate::protocol::{ApiKey, Message};
 use crate::time::{Duration, Instant};
 use crate::types::{BrokerId, TopicPartition};
 use parking_lot::Mutex;
@@ -44,6 +44,10 @@ struct Script {
     requests: BTreeMap<ApiKey, usize>,
     /// The topics of each Metadata request.
     asked: Vec<(Vec<String>, Instant)>,
+    /// Whether each Metadata request allowed that topics are created.
+    may_create: Vec<bool>,
+    /// The highest version of Metadata that the brokers speak.
+    metadata_version: i16,
     brokers: Vec<i32>,
     /// Leader and epoch by partition, or the error, by topic.
     topics: BTreeMap<String, Result<Vec<(i32, i32)>, ErrorCode>>,
@@ -64,6 +68,8 @@ impl Cluster {
             attempts: Vec::new(),
             requests: BTreeMap::new(),
             asked: Vec::new(),
+            may_create: Vec::new(),
+            metadata_version: MetadataRequest::VERSIONS.max,
             brokers: brokers.to_vec(),
             topics: BTreeMap::new(),
             metadata_error: ErrorCode::NONE,
@@ -138,6 +144,10 @@ impl Cluster {
 
     /// A client with small times, so that tests are easy to reckon: back-offs of 100 ms to 1 s.
     fn client(&self, properties: &[(&str, &str)]) -> Client {
+        self.client_that(true, properties)
+    }
+
+    fn client_that(&self, may_create_topics: bool, properties: &[(&str, &str)]) -> Client {
         let config = ClientConfig::builder()
             .set("bootstrap.servers", "boot:9092")
             .set("reconnect.backoff.ms", "50")
@@ -145,19 +155,22 @@ impl Cluster {
             .properties(properties.iter().copied())
             .build()
             .unwrap();
-        Client::new(config, self.connector())
+        Client::start(&config, Some(self.connector()), may_create_topics)
     }
 }
 
 impl Script {
     fn answer(&mut self, host: &str, mut request: Incoming) -> Vec<u8> {
         match request.api {
-            ApiKey::API_VERSIONS => request.answer(&all_apis()),
+            ApiKey::API_VERSIONS => {
+                request.answer(&apis_with(ApiKey::METADATA, 0, self.metadata_version))
+            }
             ApiKey::METADATA => {
                 let asked: MetadataRequest = request.read();
                 let names = asked.topics.unwrap().into_iter().map(|topic| topic.name.unwrap());
                 let names: Vec<_> = names.collect();
                 self.asked.push((names.clone(), Instant::now()));
+                self.may_create.push(asked.allow_auto_topic_creation);
                 request.answer(&self.metadata(names))
             }
             // Only who answers is looked at.
@@ -263,6 +276,20 @@ mod metadata {
         let again = client.topic("t", within(SOON)).await.unwrap();
         assert!(Arc::ptr_eq(&topic, &again));
         assert_eq!(cluster.asked(), asked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn creating_topics_is_forbidden_where_the_version_can() {
+        for (may_create, version, expected) in
+            [(true, 13, true), (false, 13, false), (false, 4, false), (false, 3, true)]
+        {
+            let cluster = Cluster::new(&[1]).with_topic("t", &[(1, 0)]);
+            cluster.0.lock().metadata_version = version;
+            let client = cluster.client_that(may_create, &[]);
+            client.topic("t", within(SOON)).await.unwrap();
+            let seen = std::mem::take(&mut cluster.0.lock().may_create);
+            assert!(seen.iter().all(|seen| *seen == expected), "{may_create} {version}: {seen:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -460,7 +487,7 @@ mod bootstrap {
         });
         let config =
             ClientConfig::builder().set("bootstrap.servers", "nowhere:9092").build().unwrap();
-        let client = Client::new(config, Arc::new(connector));
+        let client = Client::start(&config, Some(Arc::new(connector)), true);
         let text = client.topic("t", within(MS(3000))).await.unwrap_err().to_string();
         assert!(text.contains("cannot resolve the name of bootstrap server nowhere"), "{text}");
         assert!(text.contains("no such host is known"), "{text}");

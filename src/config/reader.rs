@@ -17,6 +17,11 @@ properties! {
     pub struct ReaderConfig { client: ClientConfig = ClientConfig::defaults(), }
     setters { ConfigBuilder<ReaderConfig> } via std::convert::identity;
 
+    /// Whether the brokers may create a topic because it is read from, if they are set to
+    /// (`auto.create.topics.enable`). **Java's default is `true`**; here a mistyped name creates
+    /// nothing unless it is asked for.
+    "allow.auto.create.topics" => allow_auto_create_topics: bool = false;
+
     /// Whether the CRC of every batch is checked. Without it, corruption on the way or on disk goes
     /// unnoticed.
     "check.crcs" => check_crcs: bool = true;
@@ -42,7 +47,6 @@ const POLL: &str = "a reader hands out what was fetched, without a limit by coun
 
 /// Properties of Java's consumer that are in no table.
 pub(super) const ELSEWHERE: &[Elsewhere] = &[
-    elsewhere::ignored("allow.auto.create.topics", "reading never creates a topic here"),
     elsewhere::ignored("auto.commit.interval.ms", GROUP),
     elsewhere::ignored("auto.offset.reset", POSITION),
     elsewhere::ignored("client.rack", "records are read from the leader only"),

@@ -10,7 +10,7 @@ use super::driver::{Driver, Shared};
 use super::fetcher::{Checks, FetchConfig, Fetcher};
 use crate::client::Client;
 use crate::config::ReaderConfig;
-use crate::net::{Connect, TcpConnector};
+use crate::net::Connect;
 use crate::time::Backoff;
 
 /// Builds a [`Reader`] with parts other than the usual ones.
@@ -47,13 +47,7 @@ impl ReaderBuilder {
     /// Outside of a tokio runtime.
     pub fn build(self) -> Reader {
         let Self { config, connector, seed } = self;
-        let connector = connector.unwrap_or_else(|| {
-            Arc::new(TcpConnector {
-                send_buffer: config.client().send_buffer_bytes(),
-                receive_buffer: config.client().receive_buffer_bytes(),
-            })
-        });
-        let client = Client::for_reading(config.client().clone(), connector);
+        let client = Client::start(config.client(), connector, config.allow_auto_create_topics());
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         let shared = Arc::new(Shared {
             fetcher: Mutex::new(Fetcher::new(fetch_config(&config), seed)),

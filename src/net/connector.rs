@@ -94,6 +94,7 @@ where
 /// silent for a quarter of a second, and the first that accepts wins (as in RFC 8305). So one dead
 /// address costs little, whatever the time-out.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct TcpConnector {
     /// `send.buffer.bytes`: the size of the socket's send buffer; the system's choice if `None`.
     pub send_buffer: Option<u32>,
@@ -117,6 +118,12 @@ impl Connect for TcpConnector {
 }
 
 impl TcpConnector {
+    /// A connector whose sockets have buffers of these sizes in bytes; the system's choice if
+    /// `None`.
+    pub fn new(send_buffer: Option<u32>, receive_buffer: Option<u32>) -> Self {
+        Self { send_buffer, receive_buffer }
+    }
+
     async fn dial(self, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -242,8 +249,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         // Where `localhost` also means ::1, that address refuses.
         for host in ["127.0.0.1", "localhost"] {
-            let connector =
-                TcpConnector { send_buffer: Some(65_536), receive_buffer: Some(65_536) };
+            let connector = TcpConnector::new(Some(65_536), Some(65_536));
             assert!(connector.connect(host, port).await.is_ok(), "{host}");
         }
     }

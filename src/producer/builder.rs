@@ -6,8 +6,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::client::Client;
-use crate::config::{ClientConfig, ProducerConfig};
-use crate::net::{Connect, TcpConnector};
+use crate::config::ProducerConfig;
+use crate::net::Connect;
 use crate::producer::accumulator::Accumulator;
 use crate::producer::driver::Driver;
 use crate::producer::memory::Memory;
@@ -59,8 +59,8 @@ impl ProducerBuilder {
     pub fn build(self) -> Producer {
         let Self { config, connector, clock, seed } = self;
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-        let connector = connector.unwrap_or_else(|| Arc::new(tcp(config.client())));
-        let client = Client::new(config.client().clone(), connector);
+        // As in Java, the brokers may create a topic that is sent to.
+        let client = Client::start(config.client(), connector, true);
         let codec = codec(&config);
         // Neither a record nor a request is larger than `max.request.size`.
         let batch_size = config.batch_size().min(config.max_request_size()).max(1);
@@ -85,13 +85,6 @@ impl ProducerBuilder {
             max_request_size: config.max_request_size(),
             ignore_keys: config.partitioner_ignore_keys(),
         })
-    }
-}
-
-fn tcp(config: &ClientConfig) -> TcpConnector {
-    TcpConnector {
-        send_buffer: config.send_buffer_bytes(),
-        receive_buffer: config.receive_buffer_bytes(),
     }
 }
 

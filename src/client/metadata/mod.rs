@@ -43,20 +43,24 @@ pub(super) struct Fetch {
 }
 
 impl Fetch {
-    /// The request to send.
-    pub(super) fn request(&self) -> MetadataRequest {
+    /// The request to send in a version.
+    pub(super) fn request(&self, version: i16) -> MetadataRequest {
         let topics = self.plan.topics.keys().map(|name| MetadataRequestTopic {
             name: Some(name.to_string()),
             ..MetadataRequestTopic::default()
         });
         MetadataRequest {
             topics: Some(topics.collect()),
-            // If so, the broker's `auto.create.topics.enable` decides.
-            allow_auto_topic_creation: self.may_create_topics,
+            // If so, the broker's `auto.create.topics.enable` decides. A version that cannot forbid
+            // it is better than no metadata.
+            allow_auto_topic_creation: self.may_create_topics || version < FORBIDS_CREATION,
             ..MetadataRequest::default()
         }
     }
 }
+
+/// The first version of Metadata that can forbid the creation of topics.
+const FORBIDS_CREATION: i16 = 4;
 
 /// The generation after the last one: there will be no more.
 const CLOSED: u64 = u64::MAX;

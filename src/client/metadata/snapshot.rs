@@ -149,12 +149,12 @@ impl ClusterSnapshot {
         self.brokers.get(&id)
     }
 
-    /// The last good view of a topic, whatever the brokers say of it now.
     /// The topics that there is a view of.
     pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<TopicMetadata>> {
         self.topics.values().filter_map(|state| state.view.as_ref())
     }
 
+    /// The last good view of a topic, whatever the brokers say of it now.
     pub(crate) fn topic(&self, name: &str) -> Option<&Arc<TopicMetadata>> {
         self.topics.get(name)?.view.as_ref()
     }

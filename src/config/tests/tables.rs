@@ -187,6 +187,7 @@ const PRODUCER: &[Case] = &[
 
 /// The reader's own.
 const READER: &[Case] = &[
+    ("allow.auto.create.topics", "false", &["true", "false"], &["on", ""]),
     ("check.crcs", "true", &["true", "false"], &["on", ""]),
     (
         "fetch.max.bytes",
