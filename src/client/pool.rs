@@ -10,7 +10,7 @@ use super::reconnect::{Reconnect, Schedules};
 use crate::config::HostPort;
 use crate::error::{ClientError, DisconnectReason, Peer};
 use crate::net::{Connect, Connection, ConnectionSettings};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::types::BrokerId;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
@@ -179,17 +179,23 @@ impl Pool {
         connections
     }
 
-    fn begin(&self, id: BrokerId) -> Option<crate::time::Duration> {
+    fn begin(&self, id: BrokerId) -> Option<Duration> {
         let slot = &mut self.slots.lock();
         let reconnect = &mut slot.by_id.get_mut(&id)?.reconnect;
         Some(reconnect.begin(self.schedules, Instant::now(), fastrand::f64()))
     }
 
-    fn ended(&self, id: BrokerId, result: &Result<Arc<Connection>, ClientError>) {
+    /// Takes up how an attempt ended; says what those who wait for it are to be told.
+    fn ended(
+        &self,
+        id: BrokerId,
+        result: Result<Arc<Connection>, ClientError>,
+    ) -> Result<Arc<Connection>, ClientError> {
         let mut slots = self.slots.lock();
-        let Some(slot) = slots.by_id.get_mut(&id) else { return };
+        // A place with an attempt goes only when the pool is closed.
+        let slot = slots.by_id.get_mut(&id).ok_or(ClientError::Closed)?;
         slot.attempt = None;
-        match result {
+        match &result {
             Ok(connection) => {
                 slot.reconnect.connected();
                 slot.open = Some(connection.clone());
@@ -199,6 +205,7 @@ impl Pool {
                 slot.reconnect.failed(self.schedules, Instant::now(), fastrand::f64());
             }
         }
+        result
     }
 }
 
@@ -228,7 +235,6 @@ async fn attempt(pool: Weak<Pool>, id: BrokerId, peer: Peer, told: oneshot::Send
         Err(ClientError::Connect { peer, kind, cause })
     });
     let Some(pool) = pool.upgrade() else { return };
-    pool.ended(id, &result);
     // Nobody need be waiting.
-    let _ = told.send(result);
+    let _ = told.send(pool.ended(id, result));
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | connected | - | the shortest |
 //! | an open connection was lost | after `reconnect.backoff.ms` | the shortest |
-//! | an attempt failed | after twice the wait before, up to `reconnect.backoff.max.ms` | twice that before, up to its max |
+//! | an attempt failed | after twice the wait before, up to a maximum | twice that before, likewise |
 //!
 //! Give or take a fifth, and as in Kafka's `ClusterConnectionStates` (KIP-144, KIP-601).
 

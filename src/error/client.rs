@@ -4,6 +4,7 @@
 //! above, with the help of [`ClientError::maybe_written`].
 
 use super::ErrorCode;
+use crate::types::{BrokerId, TopicPartition};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -18,18 +19,18 @@ pub struct Peer(Arc<Named>);
 
 #[derive(PartialEq, Eq, Hash)]
 struct Named {
-    id: Option<crate::types::BrokerId>,
+    id: Option<BrokerId>,
     host: String,
     port: u16,
 }
 
 impl Peer {
-    pub(crate) fn new(id: Option<crate::types::BrokerId>, host: &str, port: u16) -> Self {
+    pub(crate) fn new(id: Option<BrokerId>, host: &str, port: u16) -> Self {
         Self(Arc::new(Named { id, host: host.to_owned(), port }))
     }
 
     /// Its number in the cluster; `None` for an address from `bootstrap.servers`.
-    pub fn id(&self) -> Option<crate::types::BrokerId> {
+    pub fn id(&self) -> Option<BrokerId> {
         self.0.id
     }
 
@@ -184,8 +185,8 @@ pub enum ClientError {
     },
     /// The broker did not answer in time. The connection is closed.
     #[error(
-        "{peer} did not answer a {api} request within {after:?}; it {}. Check the broker's load, or \
-         raise request.timeout.ms",
+        "{peer} did not answer a {api} request within {after:?}; it {}. Check the broker's load, \
+         or raise request.timeout.ms",
         if *maybe_written { "may have been carried out" } else { "had not been sent" }
     )]
     RequestTimeout {
@@ -320,13 +321,13 @@ pub enum ClientError {
     #[error("broker {id} is not in the cluster's metadata; it may have been removed")]
     UnknownBroker {
         /// The broker.
-        id: crate::types::BrokerId,
+        id: BrokerId,
     },
     /// A partition is not in its topic's metadata, or has no leader at the moment.
     #[error("partition {partition} has no known leader; check that its brokers are up")]
     NoLeader {
         /// The partition.
-        partition: crate::types::TopicPartition,
+        partition: TopicPartition,
     },
     /// The client was closed.
     #[error("the client is closed")]

@@ -151,7 +151,7 @@ impl Connection {
         self.socket.link.is_open()
     }
 
-    /// How the connection ended, once it has.
+    /// Why no more requests are taken, if so, and since when.
     pub(crate) fn end(&self) -> Option<Closed> {
         self.socket.link.closed()
     }

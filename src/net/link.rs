@@ -75,7 +75,7 @@ enum State {
     Closed(Closed),
 }
 
-/// How and when a connection ended.
+/// Why and when a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Closed {
     pub(crate) reason: DisconnectReason,
@@ -192,11 +192,12 @@ impl Link {
         matches!(self.queue.lock().state, State::Open)
     }
 
-    /// How the connection ended, once it has.
+    /// Why no more requests are taken, if so, and since when.
     pub(super) fn closed(&self) -> Option<Closed> {
         match &self.queue.lock().state {
+            State::Open => None,
+            State::Closing(end) => Some(Closed { reason: end.reason(), at: Instant::now() }),
             State::Closed(closed) => Some(closed.clone()),
-            State::Open | State::Closing(_) => None,
         }
     }
 

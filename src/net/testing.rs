@@ -128,7 +128,7 @@ pub(crate) async fn open_over(
     Connection::open(&connector, peer(), settings, Duration::from_secs(10)).await
 }
 
-/// A connection that is ready, and its other end. `room` is what the stream holds in each direction.
+/// A connection that is ready, and its other end. `room` is what the stream holds each way.
 pub(crate) async fn connected(
     settings: &ConnectionSettings,
     room: usize,

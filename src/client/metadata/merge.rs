@@ -6,7 +6,7 @@
 //! | another topic id | nothing of the old topic |
 //! | another cluster id | nothing at all |
 //! | an error code for a topic | the last good view, and the code with its time |
-//! | no leader, or one that is not among the brokers | the partition, without a leader, with the time |
+//! | no leader, or one that is no broker | the partition, without a leader, with the time |
 //! | fewer partitions of the same topic | the ones that are missing, as they were |
 //! | a broker or partition that cannot be | the rest of the answer |
 //! | no brokers | everything: the answer is refused |
