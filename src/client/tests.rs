@@ -941,7 +941,7 @@ mod simulated {
                 .set("bootstrap.servers", "boot:9092")
                 .set("request.timeout.ms", "5000")
                 .build()?;
-            let client = Client::new(config, connector());
+            let client = Client::start(&config, Some(connector()), true);
             client.topic("t", within(SOON)).await?;
             let request = FindCoordinatorRequest::default();
             client.call(BrokerId(1), &request).await?;
