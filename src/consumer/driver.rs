@@ -9,11 +9,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::fetcher::{Action, Fetcher};
+use super::fetcher::{Action, Fetched, Fetcher};
 use super::subscription::Leadership;
 use crate::client::{Client, ClusterSnapshot};
 use crate::error::ClientError;
-use crate::protocol::messages::fetch::{FetchRequest, FetchResponse};
+use crate::protocol::messages::fetch::FetchRequest;
 use crate::protocol::messages::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
 use crate::time::{Duration, Instant};
 use crate::types::{BrokerId, TopicPartition};
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
 enum Event {
     Topic(String, Result<(), ClientError>),
     Offsets(u64, Result<ListOffsetsResponse, ClientError>),
-    Fetched(u64, Result<FetchResponse, ClientError>),
+    Fetched(u64, Result<Fetched, ClientError>),
 }
 
 pub(crate) struct Driver {
@@ -149,10 +149,12 @@ async fn fetch(
     request: &FetchRequest,
     highest: i16,
     timeout: Duration,
-) -> Result<FetchResponse, ClientError> {
+) -> Result<Fetched, ClientError> {
     let connection = client.connect(node).await?;
     let version = connection.version_up_to::<FetchRequest>(highest)?;
-    connection.call_at(request, version, timeout).await
+    let call = connection.call_at(request, version, timeout);
+    let (response, frame_len) = call.with_frame_len().await?;
+    Ok(Fetched { response, frame_len })
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

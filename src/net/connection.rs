@@ -301,13 +301,20 @@ impl<R> Call<R> {
     }
 }
 
-impl<R: Request> Future for Call<R> {
-    type Output = Result<R::Response, ClientError>;
+impl<R: Request> Call<R> {
+    /// The answer, and the length of its frame, which is how much memory any part of it keeps.
+    pub(crate) async fn with_frame_len(mut self) -> Result<(R::Response, usize), ClientError> {
+        std::future::poll_fn(|cx| self.poll_answer(cx)).await
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(R::Response, usize), ClientError>> {
         let frame = ready!(self.answer.poll(cx))?;
+        let frame_len = frame.len();
         let decoded = decode_response::<R>(frame, self.version);
-        Poll::Ready(decoded.map(|(_, response)| response).map_err(|error| {
+        Poll::Ready(decoded.map(|(_, response)| (response, frame_len)).map_err(|error| {
             let Answer::Awaited(_, link) = &self.answer else { return ClientError::Closed };
             let cause = error.to_string().into();
             let error = ClientError::Decode { peer: link.peer.clone(), cause };
@@ -315,6 +322,14 @@ impl<R: Request> Future for Call<R> {
             link.close(End::Protocol(error.clone()));
             error
         }))
+    }
+}
+
+impl<R: Request> Future for Call<R> {
+    type Output = Result<R::Response, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(cx).map_ok(|(response, _)| response)
     }
 }
 

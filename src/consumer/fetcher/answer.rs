@@ -8,11 +8,11 @@ use bytes::Bytes;
 
 use super::completed::{Survey, survey};
 use super::sent::{Asked, Sent};
-use super::{Action, Content, Fetcher, Moment, Waiting, invalid};
+use super::{Action, Content, Fetched, Fetcher, Moment, Waiting, invalid};
 use crate::client::{BrokerNode, LeaderHint};
 use crate::consumer::subscription::{Partition, Place};
 use crate::error::{ClientError, ErrorCode, ReadError};
-use crate::protocol::messages::fetch::{FetchNodeEndpoint, FetchPartitionData, FetchResponse};
+use crate::protocol::messages::fetch::{FetchNodeEndpoint, FetchPartitionData};
 use crate::protocol::messages::list_offsets::ListOffsetsResponse;
 use crate::record::batches;
 use crate::time::Instant;
@@ -71,16 +71,18 @@ impl Fetcher {
     pub(crate) fn handle_fetched(
         &mut self,
         token: u64,
-        result: Result<FetchResponse, ClientError>,
+        result: Result<Fetched, ClientError>,
         now: Instant,
     ) {
         let Some(mut sent) = self.sent.remove(&token) else { return };
         self.nodes.entry(sent.node).or_default().fetching = false;
         let at = self.moment(now);
-        let response = match result {
-            Ok(response) if response.error_code.is_ok() => response,
+        let (response, frame_len) = match result {
+            Ok(Fetched { response, frame_len }) if response.error_code.is_ok() => {
+                (response, frame_len)
+            }
             // Of the session errors none can be met without sessions.
-            Ok(response) => {
+            Ok(Fetched { response, .. }) => {
                 let code = response.error_code;
                 let error =
                     ClientError::Broker { code, api: "Fetch", subject: None, message: None };
@@ -88,6 +90,7 @@ impl Fetcher {
             }
             Err(error) => return self.failed(sent, &error, at),
         };
+        let before = self.queue.len();
         let mut served = Vec::new();
         let mut unasked = Unasked::default();
         let mut quiet = None;
@@ -108,8 +111,26 @@ impl Fetcher {
         unasked.log("Fetch");
         let early = sent.until.filter(|until| quiet == Some(true) && at.now < *until);
         self.nodes.entry(sent.node).or_default().note_early(early, at.now);
+        self.let_go_of_frame(before, frame_len);
         self.fail_unanswered(sent, "Fetch", at);
         self.send_back(served);
+    }
+
+    /// Copies what an answer has put into the queue, from `first` on, if most of its frame is something
+    /// else: what is buffered is counted by the records, and would keep all of the frame.
+    fn let_go_of_frame(&mut self, first: usize, frame_len: usize) {
+        let sizes = self.queue.range(first..).map(|waiting| match &waiting.content {
+            Content::Batches { bytes, .. } => *bytes,
+            Content::Error(_) => 0,
+        });
+        if sizes.sum::<usize>() >= frame_len / 2 {
+            return;
+        }
+        for waiting in self.queue.range_mut(first..) {
+            if let Content::Batches { source, .. } = &mut waiting.content {
+                *source = batches(Bytes::copy_from_slice(source.rest()));
+            }
+        }
     }
 
     /// Has those that got records go last in the next fetches.

@@ -106,11 +106,9 @@ pub(crate) fn take_batches(
             continue;
         }
         match check(&batch, *position, checks) {
-            Ok(records) => {
-                if let Some(records) = records {
-                    *budget = budget.saturating_sub(records.records.payload().len());
-                    taken.push(records);
-                }
+            Ok(checked) => {
+                *budget = budget.saturating_sub(checked.decoded);
+                taken.extend(checked.records);
                 *position = next;
             }
             Err(cause) => {
@@ -123,11 +121,19 @@ pub(crate) fn take_batches(
     (taken, None)
 }
 
-/// Checks and decodes a whole batch; `None` if it has nothing for the user from `from` on.
+/// A batch that can be read.
+struct Checked {
+    /// How many bytes of records it has, for the user or not.
+    decoded: usize,
+    /// `None` if it has nothing for the user.
+    records: Option<BatchRecords>,
+}
+
+/// Checks and decodes a whole batch, of which the user gets what is there from `from` on.
 ///
 /// All of it is decoded here although users decode it again: only so does an error leave the
 /// position where it is, and iterating not fail. Both together take less time than one copy.
-fn check(batch: &RecordBatch, from: i64, checks: Checks) -> Result<Option<BatchRecords>, Cause> {
+fn check(batch: &RecordBatch, from: i64, checks: Checks) -> Result<Checked, Cause> {
     fn cause(error: RecordError) -> Cause {
         match error {
             RecordError::DecompressedTooLarge { .. } => Arc::new(TooLarge(error)),
@@ -139,7 +145,7 @@ fn check(batch: &RecordBatch, from: i64, checks: Checks) -> Result<Option<BatchR
     }
     let header = batch.header();
     if header.attributes.is_control() {
-        return Ok(None);
+        return Ok(Checked { decoded: 0, records: None });
     }
     let records = batch.records(checks.max_decompressed).map_err(cause)?;
     let mut previous = None;
@@ -156,11 +162,13 @@ fn check(batch: &RecordBatch, from: i64, checks: Checks) -> Result<Option<BatchR
         previous = Some(offset);
         count += usize::from(offset >= from);
     }
-    Ok((count > 0).then(|| BatchRecords {
+    let decoded = records.payload().len();
+    let records = (count > 0).then(|| BatchRecords {
         records,
         from,
         count,
         timestamp_type: header.attributes.timestamp_type(),
         leader_epoch: header.partition_leader_epoch,
-    }))
+    });
+    Ok(Checked { decoded, records })
 }

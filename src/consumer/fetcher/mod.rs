@@ -37,7 +37,7 @@ use std::sync::Arc;
 use crate::client::LeaderHint;
 use crate::consumer::subscription::{Leadership, Partition, Place, StartAt};
 use crate::error::{ClientError, ReadError};
-use crate::protocol::messages::fetch::FetchRequest;
+use crate::protocol::messages::fetch::{FetchRequest, FetchResponse};
 use crate::protocol::messages::list_offsets::ListOffsetsRequest;
 use crate::record::Batches;
 use crate::time::{Backoff, Duration, Instant};
@@ -83,6 +83,15 @@ pub(crate) enum Action {
         /// Whether each topic has an id, which newer versions send instead of the name.
         by_topic_id: bool,
     },
+}
+
+/// An answer to a fetch.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) response: FetchResponse,
+    /// The length of the frame that it came in, all of which stays in memory as long as any of its
+    /// records do.
+    pub(crate) frame_len: usize,
 }
 
 /// What lies next in the queue of things to hand out.

@@ -214,7 +214,9 @@ impl Fetcher {
         let untouched = self.held_back_since.map(|since| now.saturating_duration_since(since));
         let held_back = untouched.filter(|_| candidates.held_back);
         // Requests count in milliseconds, and one that waits for none would come too early.
-        let retry = candidates.retry_at.map(|at| at.saturating_duration_since(now) + MILLISECOND);
+        let retry = candidates
+            .retry_at
+            .map(|at| at.saturating_duration_since(now).saturating_add(MILLISECOND));
         [held_back.map(|untouched| untouched.max(HELD_BACK_WAIT)), retry]
             .into_iter()
             .flatten()

@@ -111,6 +111,37 @@ fn a_bomb_is_refused_at_the_ceiling() {
 }
 
 #[test]
+fn records_do_not_keep_a_frame_that_is_mostly_something_else() {
+    for (times, kept) in [(1, true), (2, true), (3, false), (1_000, false)] {
+        let bench = Bench::one();
+        let bytes = batch(0, &[b"a"], Compression::None);
+        bench.answer_in(&bench.fetch(), served(&[(0, bytes.clone())]), times * bytes.len());
+        let shared = match &bench.fetcher.lock().queue[0].content {
+            Content::Batches { source, .. } => source.rest().as_ptr() == bytes.as_ptr(),
+            Content::Error(error) => panic!("{error}"),
+        };
+        assert_eq!(shared, kept, "{times} times as large");
+        assert_eq!(bench.collected(), [(0, b"a".to_vec())]);
+    }
+}
+
+#[test]
+fn a_poll_ends_although_nothing_that_it_decodes_is_new() {
+    let config = FetchConfig { partition_max_bytes: 10 << 20, max_bytes: 10 << 20, ..config() };
+    let bench = Bench::new(config, &[(0, StartAt::Offset(1))]);
+    let value = vec![0; 400 * 1024];
+    // Each ends one offset after the one before, and has a record at the first offset only.
+    let batches: Vec<_> = (1..=9).map(|last| compacted(0, last, &[(0, &value)])).collect();
+    bench.deliver(join(&batches));
+    let mut positions = Vec::new();
+    while let Some(records) = bench.collect() {
+        assert!(records.unwrap().is_empty());
+        positions.push(bench.position(0).unwrap());
+    }
+    assert_eq!(positions, [4, 7, 10], "about 1 MiB is decoded at a time");
+}
+
+#[test]
 fn old_and_unknown_formats_are_named() {
     for (magic, word) in [(0, "v0"), (1, "v1"), (9, "magic byte is 9")] {
         let bench = Bench::one();

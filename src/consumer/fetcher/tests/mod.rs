@@ -165,7 +165,13 @@ impl Bench {
     }
 
     fn answer(&self, wanted: &Wanted, response: FetchResponse) {
-        self.fetcher.lock().handle_fetched(wanted.token, Ok(response), self.now);
+        self.answer_in(wanted, response, 0);
+    }
+
+    /// As [`Bench::answer`], in a frame of this length.
+    fn answer_in(&self, wanted: &Wanted, response: FetchResponse, frame_len: usize) {
+        let fetched = Fetched { response, frame_len };
+        self.fetcher.lock().handle_fetched(wanted.token, Ok(fetched), self.now);
     }
 
     /// Answers a fetch with these bytes for these partitions.

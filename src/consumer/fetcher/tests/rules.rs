@@ -541,7 +541,7 @@ fn topics_without_ids_are_named() {
     let mut answer = served(&[(0, batch(0, &[b"a"], Compression::None))]);
     answer.responses[0].topic_id = TopicId::ZERO;
     answer.responses[0].topic = "orders".to_owned();
-    bench.fetcher.lock().handle_fetched(token, Ok(answer), bench.now);
+    bench.answer(&Wanted { token, ..bench_wanted() }, answer);
     assert_eq!(bench.collected().len(), 1);
 }
 
