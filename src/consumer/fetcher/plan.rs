@@ -101,7 +101,7 @@ impl Fetcher {
         for (node, slots) in by_node {
             let token = self.next_token();
             let mut sent = Sent::new(node);
-            let mut topics: Vec<ListOffsetsTopic> = Vec::new();
+            let mut topics: BTreeMap<String, Vec<ListOffsetsPartition>> = BTreeMap::new();
             for slot in slots {
                 let partition = &mut self.partitions[slot];
                 let Place::Unknown(bound) = partition.place else { continue };
@@ -112,16 +112,21 @@ impl Fetcher {
                     timestamp: bound.timestamp(),
                 };
                 let topic = &partition.name.topic;
-                match topics.iter_mut().find(|known| known.name == *topic) {
-                    Some(known) => known.partitions.push(wanted),
-                    None => topics
-                        .push(ListOffsetsTopic { name: topic.clone(), partitions: vec![wanted] }),
+                match topics.get_mut(topic) {
+                    Some(known) => known.push(wanted),
+                    None => drop(topics.insert(topic.clone(), vec![wanted])),
                 }
             }
             self.sent.insert(token, sent);
             self.nodes.entry(node).or_default().listing = true;
-            let request =
-                ListOffsetsRequest { replica_id: -1, topics, ..ListOffsetsRequest::default() };
+            let topics = topics.into_iter();
+            let request = ListOffsetsRequest {
+                replica_id: -1,
+                topics: topics
+                    .map(|(name, partitions)| ListOffsetsTopic { name, partitions })
+                    .collect(),
+                ..ListOffsetsRequest::default()
+            };
             self.actions.push(Action::ListOffsets { token, node, request });
         }
     }

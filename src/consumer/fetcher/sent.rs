@@ -1,7 +1,7 @@
 //! What a request under way asks for, so that its answer can be held against it: an answer for what
 //! was not asked, or was asked twice, finds nothing here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::time::Instant;
 use crate::types::{BrokerId, TopicId};
@@ -12,14 +12,10 @@ pub(super) struct Sent {
     pub(super) node: BrokerId,
     /// Until then the broker may keep a fetch that finds nothing.
     pub(super) until: Option<Instant>,
-    topics: Vec<SentTopic>,
-}
-
-#[derive(Debug)]
-struct SentTopic {
-    name: String,
-    id: TopicId,
-    partitions: BTreeMap<i32, Asked>,
+    /// What is asked of each topic, by partition.
+    topics: Vec<BTreeMap<i32, Asked>>,
+    by_name: HashMap<String, usize>,
+    by_id: HashMap<TopicId, usize>,
 }
 
 /// What is asked of one partition.
@@ -34,29 +30,39 @@ pub(super) struct Asked {
 
 impl Sent {
     pub(super) fn new(node: BrokerId) -> Self {
-        Self { node, until: None, topics: Vec::new() }
+        Self {
+            node,
+            until: None,
+            topics: Vec::new(),
+            by_name: HashMap::new(),
+            by_id: HashMap::new(),
+        }
     }
 
+    /// Adds what is asked of a partition. The partitions of a topic come with one id, since they are
+    /// asked for by one snapshot of metadata.
     pub(super) fn add(&mut self, name: &str, id: TopicId, partition: i32, asked: Asked) {
-        match self.topics.iter_mut().find(|topic| topic.name == name && topic.id == id) {
-            Some(topic) => {
-                topic.partitions.insert(partition, asked);
+        let at = match self.by_name.get(name) {
+            Some(at) => *at,
+            None => {
+                let at = self.topics.len();
+                self.topics.push(BTreeMap::new());
+                self.by_name.insert(name.to_owned(), at);
+                if !id.is_zero() {
+                    self.by_id.entry(id).or_insert(at);
+                }
+                at
             }
-            None => self.topics.push(SentTopic {
-                name: name.to_owned(),
-                id,
-                partitions: BTreeMap::from([(partition, asked)]),
-            }),
+        };
+        if let Some(topic) = self.topics.get_mut(at) {
+            topic.insert(partition, asked);
         }
     }
 
     /// Takes out what was asked of a partition. Answers name the topic, or give its id.
     pub(super) fn take(&mut self, name: &str, id: TopicId, partition: i32) -> Option<Asked> {
-        let topic = self
-            .topics
-            .iter_mut()
-            .find(|topic| if id.is_zero() { topic.name == name } else { topic.id == id })?;
-        topic.partitions.remove(&partition)
+        let at = if id.is_zero() { self.by_name.get(name) } else { self.by_id.get(&id) };
+        self.topics.get_mut(*at?)?.remove(&partition)
     }
 
     /// As [`Sent::take`], for answers that know no ids.
@@ -66,6 +72,6 @@ impl Sent {
 
     /// What was not taken out.
     pub(super) fn unanswered(self) -> impl Iterator<Item = Asked> {
-        self.topics.into_iter().flat_map(|topic| topic.partitions.into_values())
+        self.topics.into_iter().flat_map(BTreeMap::into_values)
     }
 }
