@@ -152,9 +152,10 @@ impl Client {
         self.core().metadata.changed()
     }
 
-    /// Takes up a leader that a broker named (KIP-951); `false` if it is no news.
-    pub(crate) fn update_leader(&self, hint: &LeaderHint) -> bool {
-        self.core().metadata.apply_hint(hint)
+    /// Takes up leaders that a broker named (KIP-951), all in one snapshot; `false` if any of them is
+    /// no news.
+    pub(crate) fn update_leaders(&self, hints: &[LeaderHint]) -> bool {
+        self.core().metadata.apply_hints(hints)
     }
 
     /// The connection to a broker, if it can take a request now.

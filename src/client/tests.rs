@@ -415,7 +415,8 @@ mod metadata {
             epoch: 6,
             endpoint: Some(node),
         };
-        assert!(client.update_leader(&hint) && !client.update_leader(&hint));
+        let hints = [hint];
+        assert!(client.update_leaders(&hints) && !client.update_leaders(&hints));
         changed.await.unwrap();
         assert_eq!(leader(&client, "t", 0), Some((3, 6)));
         assert!(client.connect(BrokerId(3)).await.is_ok());

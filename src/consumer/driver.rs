@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::fetcher::{Action, Fetched, Fetcher};
 use super::subscription::Leadership;
-use crate::client::{Client, ClusterSnapshot};
+use crate::client::{Client, ClusterSnapshot, LeaderHint};
 use crate::error::ClientError;
 use crate::protocol::messages::fetch::FetchRequest;
 use crate::protocol::messages::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
@@ -66,8 +66,12 @@ impl Driver {
                 let mut fetcher = self.shared.fetcher.lock();
                 (fetcher.poll(Instant::now()), fetcher.next_deadline())
             };
+            let mut hints = Vec::new();
             for action in actions {
-                self.act(action);
+                self.act(action, &mut hints);
+            }
+            if !self.client.update_leaders(&hints) {
+                self.client.request_refresh();
             }
             self.shared.arrived.notify_one();
             tokio::select! {
@@ -109,15 +113,12 @@ impl Driver {
         }
     }
 
-    fn act(&self, action: Action) {
+    /// Hints are left for all to be taken up together.
+    fn act(&self, action: Action, hints: &mut Vec<LeaderHint>) {
         let client = self.client.clone();
         match action {
             Action::RefreshMetadata => client.request_refresh(),
-            Action::LeaderHint(hint) => {
-                if !client.update_leader(&hint) {
-                    client.request_refresh();
-                }
-            }
+            Action::LeaderHint(hint) => hints.push(hint),
             Action::Track(topic) => self.pending.push(Box::pin(async move {
                 let result = client.topic(&topic, Instant::now() + TOPIC_WAIT).await;
                 Event::Topic(topic, result.map(|_view| ()))

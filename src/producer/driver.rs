@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, Fuse, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::{Client, ClusterSnapshot};
+use crate::client::{Client, ClusterSnapshot, LeaderHint};
 use crate::error::{Cause, ClientError, DeliveryErrorKind, ErrorCode, SendError};
 use crate::producer::accumulator::Accumulator;
 use crate::producer::delivery::Completion;
@@ -93,9 +93,12 @@ impl Driver {
         loop {
             self.absorb();
             let now = Instant::now();
+            let mut hints = Vec::new();
             for action in self.sender.poll(now) {
-                self.act(action);
+                self.act(action, &mut hints);
             }
+            // If any is no news, the client knows a later leader.
+            self.client.update_leaders(&hints);
             if self.give_up_at.is_some_and(|at| at <= now) {
                 break;
             }
@@ -234,7 +237,8 @@ impl Driver {
         }
     }
 
-    fn act(&mut self, action: Action) {
+    /// Hints are left for all to be taken up together.
+    fn act(&mut self, action: Action, hints: &mut Vec<LeaderHint>) {
         match action {
             Action::Connect(node) => {
                 let client = self.client.clone();
@@ -253,10 +257,7 @@ impl Driver {
                 }));
             }
             Action::Produce(produce) => self.produce(produce),
-            Action::LeaderHint(hint) => {
-                // If it is no news, the client knows a later leader.
-                self.client.update_leader(&hint);
-            }
+            Action::LeaderHint(hint) => hints.push(hint),
             Action::Fatal(error) => self.accumulator.refuse(SendError::Fatal(error)),
         }
     }

@@ -125,15 +125,13 @@ fn merge_brokers(
 }
 
 fn believable(broker: &MetadataResponseBroker) -> Option<BrokerNode> {
-    let port = u16::try_from(broker.port).ok().filter(|port| *port != 0)?;
-    let host_is_fine =
-        !broker.host.is_empty() && !broker.host.contains(|c: char| c.is_control() || c == ' ');
-    (broker.node_id >= 0 && host_is_fine).then(|| BrokerNode {
+    let node = BrokerNode {
         id: BrokerId(broker.node_id),
         host: broker.host.clone(),
-        port,
+        port: u16::try_from(broker.port).ok()?,
         rack: broker.rack.clone(),
-    })
+    };
+    node.can_be().then_some(node)
 }
 
 fn by_name<'a>(
@@ -309,37 +307,57 @@ pub(crate) struct LeaderHint {
     pub(crate) endpoint: Option<BrokerNode>,
 }
 
-/// The snapshot with a leader that was hinted at, or `None` if the hint is no news or cannot be.
-pub(super) fn apply_hint(old: &ClusterSnapshot, hint: &LeaderHint) -> Option<ClusterSnapshot> {
-    let (name, state) = old.topics.get_key_value(hint.partition.topic.as_str())?;
-    let view = state.view.as_ref()?;
-    let at = usize::try_from(hint.partition.partition).ok()?;
-    if hint.epoch <= view.partitions.get(at)?.newest_epoch {
-        return None;
+impl LeaderHint {
+    fn node(&self) -> Option<&BrokerNode> {
+        self.endpoint.as_ref().filter(|node| node.id == self.leader && node.can_be())
     }
-    let mut brokers = old.brokers.clone();
-    if let Some(node) = hint.endpoint.as_ref().filter(|node| node.id == hint.leader) {
-        let moved = brokers
-            .get(&node.id)
-            .is_none_or(|known| known.host != node.host || known.port != node.port);
-        if moved && node.id.0 >= 0 && !node.host.is_empty() && node.port != 0 {
-            brokers.insert(node.id, Arc::new(node.clone()));
+}
+
+/// The snapshot with leaders that were hinted at, if any of them is news; and whether all are. One
+/// that cannot be is none.
+pub(super) fn apply_hints(
+    old: &ClusterSnapshot,
+    hints: &[LeaderHint],
+) -> (Option<ClusterSnapshot>, bool) {
+    let mut new = None;
+    let mut all = true;
+    for hint in hints {
+        if !is_news(new.as_ref().unwrap_or(old), hint) {
+            all = false;
+            continue;
+        }
+        let new = new.get_or_insert_with(|| {
+            let generation = old.generation + 1;
+            ClusterSnapshot { generation, ..old.clone() }
+        });
+        take_up(new, hint);
+    }
+    (new, all)
+}
+
+fn is_news(known: &ClusterSnapshot, hint: &LeaderHint) -> bool {
+    let view = known.topic(&hint.partition.topic);
+    let at = usize::try_from(hint.partition.partition).ok();
+    let partition = view.zip(at).and_then(|(view, at)| view.partitions.get(at));
+    let is_broker = known.brokers.contains_key(&hint.leader) || hint.node().is_some();
+    is_broker && partition.is_some_and(|partition| hint.epoch > partition.newest_epoch)
+}
+
+fn take_up(snapshot: &mut ClusterSnapshot, hint: &LeaderHint) {
+    if let Some(node) = hint.node() {
+        let known = snapshot.brokers.get(&node.id);
+        if known.is_none_or(|known| known.host != node.host || known.port != node.port) {
+            snapshot.brokers.insert(node.id, Arc::new(node.clone()));
         }
     }
-    if !brokers.contains_key(&hint.leader) {
-        return None;
+    let view = snapshot.topics.get_mut(hint.partition.topic.as_str());
+    let view = view.and_then(|state| state.view.as_mut()).map(Arc::make_mut);
+    let at = usize::try_from(hint.partition.partition).ok();
+    if let Some(partition) = view.zip(at).and_then(|(view, at)| view.partitions.get_mut(at)) {
+        partition.leader = Some(hint.leader);
+        partition.leader_epoch = hint.epoch;
+        partition.newest_epoch = hint.epoch;
+        partition.leaderless_since = None;
+        partition.error = ErrorCode::NONE;
     }
-    let mut view = TopicMetadata::clone(view);
-    let partition = view.partitions.get_mut(at)?;
-    *partition = PartitionMetadata {
-        leader: Some(hint.leader),
-        leader_epoch: hint.epoch,
-        newest_epoch: hint.epoch,
-        leaderless_since: None,
-        error: ErrorCode::NONE,
-        ..partition.clone()
-    };
-    let mut topics = old.topics.clone();
-    topics.insert(name.clone(), TopicState { view: Some(Arc::new(view)), ..state.clone() });
-    Some(ClusterSnapshot { generation: old.generation + 1, brokers, topics, ..old.clone() })
 }

@@ -118,16 +118,17 @@ impl Metadata {
         self.wake.notify_one();
     }
 
-    /// Takes up a leader that a broker named; `false` if it is no news.
-    pub(super) fn apply_hint(&self, hint: &LeaderHint) -> bool {
-        let _writer = self.state.lock();
-        match merge::apply_hint(&self.current.load(), hint) {
-            Some(snapshot) => {
-                self.publish(snapshot);
-                true
-            }
-            None => false,
+    /// Takes up leaders that a broker named; `false` if any of them is no news.
+    pub(super) fn apply_hints(&self, hints: &[LeaderHint]) -> bool {
+        if hints.is_empty() {
+            return true;
         }
+        let _writer = self.state.lock();
+        let (snapshot, all) = merge::apply_hints(&self.current.load(), hints);
+        if let Some(snapshot) = snapshot {
+            self.publish(snapshot);
+        }
+        all
     }
 
     /// Waits for a snapshot later than the one that is current now. Ends with `Closed` when there

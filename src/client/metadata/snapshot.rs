@@ -32,6 +32,15 @@ pub(crate) struct BrokerNode {
     pub(crate) rack: Option<String>,
 }
 
+impl BrokerNode {
+    /// Whether a broker may have said this of one; if not, it is not worth an attempt to connect.
+    pub(super) fn can_be(&self) -> bool {
+        let Self { id, host, port, .. } = self;
+        let odd = |c: char| c.is_control() || c == ' ';
+        id.0 >= 0 && *port != 0 && !host.is_empty() && !host.contains(odd)
+    }
+}
+
 /// What was answered about a topic that was asked for.
 #[derive(Debug, Clone)]
 pub(super) struct TopicState {
