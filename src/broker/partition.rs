@@ -3,6 +3,8 @@
 //! Replicas share one log here: what the leader has, each replica in the ISR has at once, so the high watermark is the
 //! log's end. Batches come in validated; this file does not look into them.
 
+use std::collections::BTreeSet;
+
 use super::log::{Log, NewBatch};
 use super::producer_state::{Appended, ProducerStates, Refused, Sequenced, Verdict};
 use super::topic_config::TopicConfig;
@@ -116,18 +118,17 @@ impl Partition {
         true
     }
 
-    /// A replica came back and has caught up. Gives whether leadership changed.
-    pub(crate) fn node_started(&mut self, node: BrokerId) -> bool {
-        if !self.replicas.contains(&node) {
-            return false;
-        }
+    /// A node came back; `live` are those that run now. Gives whether leadership changed.
+    ///
+    /// With a leader every replica that runs catches up, also one that came back while there was none.
+    pub(crate) fn node_started(&mut self, node: BrokerId, live: &BTreeSet<BrokerId>) -> bool {
         let leads_again = self.leader.is_none() && self.isr.contains(&node);
         if leads_again {
             self.lead(Some(node));
         }
-        if self.leader.is_some() && !self.isr.contains(&node) {
-            let in_sync = |replica: &BrokerId| *replica == node || self.isr.contains(replica);
-            self.isr = self.replicas.iter().copied().filter(in_sync).collect();
+        if self.leader.is_some() {
+            let running = self.replicas.iter().filter(|replica| live.contains(replica));
+            self.isr = running.copied().collect();
         }
         leads_again
     }
@@ -172,13 +173,14 @@ mod tests {
         assert_eq!(state(&p), (Some(C), 1, vec![C]));
         assert!(p.node_stopped(C));
         assert_eq!(state(&p), (None, 2, vec![C]), "the last in sync stays in the ISR");
-        assert!(!p.node_started(A), "it may have missed something");
+        assert!(!p.node_started(A, &[A].into()), "it may have missed something");
         assert_eq!(state(&p), (None, 2, vec![C]));
-        assert!(p.node_started(C));
-        assert_eq!(state(&p), (Some(C), 3, vec![C]));
-        assert!(!p.node_started(B));
-        assert_eq!(state(&p), (Some(C), 3, vec![B, C]), "in order of the replicas");
-        assert!(!p.node_started(BrokerId(9)), "no replica");
+        assert!(p.node_started(C, &[A, C].into()));
+        assert_eq!(state(&p), (Some(C), 3, vec![A, C]), "who waited for a leader catches up");
+        assert!(!p.node_started(B, &[A, B, C].into()));
+        assert_eq!(state(&p), (Some(C), 3, vec![A, B, C]), "in order of the replicas");
+        assert!(!p.node_started(BrokerId(9), &[A, B, C, BrokerId(9)].into()), "no replica");
+        assert_eq!(state(&p), (Some(C), 3, vec![A, B, C]));
     }
 
     #[test]

@@ -323,7 +323,8 @@ impl State {
             _ => return false,
         }
         self.events.push(Event::NodeStarted { node: id });
-        self.change_leaders(|partition| partition.node_started(id));
+        let live = self.live().map(|(id, _)| id).collect();
+        self.change_leaders(|partition| partition.node_started(id, &live));
         true
     }
 
