@@ -1,0 +1,225 @@
+//! What goes wrong in a run, and when: a plan that follows from the seed, can be read, and can be cut down to the part
+//! that matters. The harness carries it out.
+//!
+//! Each scenario says which [`Kind`]s can happen to it; a seed picks some of them (so that each is also seen without
+//! the others), and then entries at random times. After `heals_at` nothing goes wrong any more.
+
+use std::fmt;
+use std::time::Duration;
+
+use milena::broker::{ApiKey, Fault as BrokerFault};
+use milena::{BrokerId, ErrorCode};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// Something that goes wrong.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// Everything between the clients and a node is lost; open connections stay silent even when it is over.
+    Partition(BrokerId),
+    /// The same, for what goes to the node only.
+    PartitionTo(BrokerId),
+    /// The same, for what comes from it only.
+    PartitionFrom(BrokerId),
+    /// Everything between the clients and a node waits, and arrives when it is over.
+    Hold(BrokerId),
+    /// Whatever goes to or comes from a node may take this long.
+    Slow(BrokerId, Duration),
+    /// The connections to a node break after that many more bytes were sent.
+    Cut(BrokerId, usize),
+    /// A node is shut down: it closes its connections, and others take over.
+    Stop(BrokerId),
+    /// A node loses power: nobody is told that its connections are gone.
+    Crash(BrokerId),
+    /// Another node leads the partition.
+    MoveLeader(&'static str, i32, BrokerId),
+    /// The brokers misbehave on command.
+    Broker(BrokerFault),
+}
+
+/// A fault with its time.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) at: Duration,
+    /// For those that last; the others are over at once.
+    pub(crate) lasts: Duration,
+    pub(crate) fault: Fault,
+}
+
+/// Everything that goes wrong in a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// With their numbers, which stay when others are left out.
+    pub(crate) entries: Vec<(usize, Entry)>,
+    pub(crate) heals_at: Duration,
+}
+
+/// What faults can happen to.
+#[derive(Debug, Clone)]
+pub(crate) struct Scope {
+    pub(crate) nodes: Vec<BrokerId>,
+    pub(crate) topic: &'static str,
+    pub(crate) partitions: i32,
+    pub(crate) request_timeout: Duration,
+}
+
+/// One sort of fault: how to make one.
+pub(crate) type Kind = fn(&mut fastrand::Rng, &Scope) -> (Fault, Duration);
+
+impl Plan {
+    /// The plan that follows from `dice`: up to `most` faults of the `kinds` before `heals_at`.
+    pub(crate) fn roll(
+        dice: &mut fastrand::Rng,
+        scope: &Scope,
+        kinds: &[Kind],
+        most: usize,
+        heals_at: Duration,
+    ) -> Self {
+        let mut kinds = kinds.to_vec();
+        dice.shuffle(&mut kinds);
+        kinds.truncate(dice.usize(1..=kinds.len()));
+        let mut entries: Vec<Entry> = (0..dice.usize(0..=most))
+            .map(|_| {
+                let at = MS(dice.u64(0..heals_at.as_millis() as u64));
+                let (fault, lasts) = dice.choice(&kinds).expect("a kind")(dice, scope);
+                Entry { at, lasts: lasts.min(heals_at - at), fault }
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.at);
+        Self { entries: entries.into_iter().enumerate().collect(), heals_at }
+    }
+
+    /// The same with only the entries of these numbers.
+    pub(crate) fn keep(mut self, numbers: &[usize]) -> Self {
+        self.entries.retain(|(number, _)| numbers.contains(number));
+        self
+    }
+
+    pub(crate) fn numbers(&self) -> Vec<usize> {
+        self.entries.iter().map(|&(number, _)| number).collect()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, Entry { at, lasts, fault }) in &self.entries {
+            write!(f, "  {number:>3}  at {:>7.3}s  {fault:?}", at.as_secs_f64())?;
+            if lasts.is_zero() { writeln!(f) } else { writeln!(f, " for {lasts:?}") }?;
+        }
+        write!(f, "       at {:>7.3}s  everything is healed", self.heals_at.as_secs_f64())
+    }
+}
+
+fn node(dice: &mut fastrand::Rng, scope: &Scope) -> BrokerId {
+    *dice.choice(&scope.nodes).expect("a node")
+}
+
+/// From a blink to longer than a request may take.
+fn a_while(dice: &mut fastrand::Rng, scope: &Scope) -> Duration {
+    let longest = scope.request_timeout.as_millis() as u64 * 2;
+    MS(if dice.bool() { dice.u64(1..200) } else { dice.u64(200..longest) })
+}
+
+/// A fault of the broker for some requests of `api`, perhaps on one node or for one partition only.
+fn on_requests(dice: &mut fastrand::Rng, scope: &Scope, mut fault: BrokerFault) -> Fault {
+    if dice.bool() {
+        fault = fault.on_node(node(dice, scope));
+    }
+    if dice.u8(0..4) == 0 {
+        fault = fault.on_partition(scope.topic, dice.i32(0..scope.partitions));
+    }
+    Fault::Broker(fault.after(dice.u32(0..4)).times(dice.u32(1..5)))
+}
+
+/// Which of the APIs of a producer; mostly the one that matters.
+fn producer_api(dice: &mut fastrand::Rng) -> ApiKey {
+    match dice.u8(0..10) {
+        0 => ApiKey::METADATA,
+        1 => ApiKey::INIT_PRODUCER_ID,
+        2 => ApiKey::API_VERSIONS,
+        _ => ApiKey::PRODUCE,
+    }
+}
+
+/// Faults of the network.
+pub(crate) const NETWORK: &[Kind] = &[
+    |dice, scope| (Fault::Partition(node(dice, scope)), a_while(dice, scope)),
+    |dice, scope| (Fault::PartitionTo(node(dice, scope)), a_while(dice, scope)),
+    |dice, scope| (Fault::PartitionFrom(node(dice, scope)), a_while(dice, scope)),
+    |dice, scope| (Fault::Hold(node(dice, scope)), a_while(dice, scope)),
+    |dice, scope| {
+        let slow = Fault::Slow(node(dice, scope), MS(dice.u64(10..800)));
+        (slow, a_while(dice, scope))
+    },
+    |dice, scope| {
+        let after = if dice.bool() { 0 } else { dice.usize(1..3_000) };
+        (Fault::Cut(node(dice, scope), after), Duration::ZERO)
+    },
+];
+
+/// Faults of nodes and leadership.
+pub(crate) const NODES: &[Kind] = &[
+    |dice, scope| (Fault::Stop(node(dice, scope)), a_while(dice, scope)),
+    |dice, scope| (Fault::Crash(node(dice, scope)), a_while(dice, scope)),
+    |dice, scope| {
+        let partition = dice.i32(0..scope.partitions);
+        (Fault::MoveLeader(scope.topic, partition, node(dice, scope)), Duration::ZERO)
+    },
+];
+
+/// Answers that are lost, late or wrong, to a producer's requests.
+pub(crate) const PRODUCER: &[Kind] = &[
+    |dice, scope| {
+        let fault = BrokerFault::drop_response(producer_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::delay_response(producer_api(dice), a_while(dice, scope));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::delay_request(producer_api(dice), a_while(dice, scope));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::close_before(producer_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::close_after(producer_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    // Refused before the append.
+    |dice, scope| {
+        let codes = [
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::NOT_ENOUGH_REPLICAS,
+            ErrorCode::LEADER_NOT_AVAILABLE,
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ErrorCode::KAFKA_STORAGE_ERROR,
+            ErrorCode::CORRUPT_MESSAGE,
+            ErrorCode::INVALID_RECORD,
+        ];
+        let code = *dice.choice(&codes).expect("a code");
+        (on_requests(dice, scope, BrokerFault::error(ApiKey::PRODUCE, code)), Duration::ZERO)
+    },
+    // Appended, and then an error all the same.
+    |dice, scope| {
+        let codes = [
+            ErrorCode::REQUEST_TIMED_OUT,
+            ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::UNKNOWN_SERVER_ERROR,
+        ];
+        let code = *dice.choice(&codes).expect("a code");
+        (on_requests(dice, scope, BrokerFault::error_after(ApiKey::PRODUCE, code)), Duration::ZERO)
+    },
+    |dice, scope| {
+        let (api, code) = match dice.u8(0..3) {
+            0 => (ApiKey::INIT_PRODUCER_ID, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS),
+            1 => (ApiKey::METADATA, ErrorCode::LEADER_NOT_AVAILABLE),
+            _ => (ApiKey::METADATA, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        };
+        (on_requests(dice, scope, BrokerFault::error(api, code)), Duration::ZERO)
+    },
+];
