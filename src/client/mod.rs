@@ -38,6 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
 
 pub(crate) use metadata::{BrokerNode, ClusterSnapshot, LeaderHint, TopicMetadata};
+pub(crate) use route::{Led, Unanswered};
 
 /// A client of one cluster, shared by its clones. When the last one is dropped, its connections and
 /// tasks end.

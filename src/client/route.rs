@@ -4,21 +4,38 @@
 //! may have been written is tried again.
 
 use super::Client;
-use super::metadata::PartitionMetadata;
+use super::metadata::TopicMetadata;
 use crate::error::{ClientError, ErrorCode, Peer};
-use crate::net::Connection;
 use crate::protocol::Request;
 use crate::time::{Backoff, Instant, deadline};
-use crate::types::TopicPartition;
+use crate::types::{BrokerId, TopicPartition};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a request to the leader of a partition may need to know.
+/// A partition that its leader is asked about.
 #[derive(Debug)]
-pub(crate) struct Leader {
-    pub(crate) partition: PartitionMetadata,
-    /// The connection that the request will go over, for the versions and features of the broker.
-    pub(crate) connection: Arc<Connection>,
+pub(crate) struct Led {
+    pub(crate) partition: TopicPartition,
+    /// The leader's epoch; -1 if it is not known.
+    pub(crate) epoch: i32,
+}
+
+/// A partition of which nothing could be learnt.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) partition: TopicPartition,
+    pub(crate) cause: ClientError,
+}
+
+/// What several partitions were asked for, and how far that is.
+#[derive(Debug)]
+struct Round<T> {
+    missing: BTreeSet<TopicPartition>,
+    found: BTreeMap<TopicPartition, T>,
+    /// What an error, or the end of the time, is about.
+    about: Option<TopicPartition>,
 }
 
 impl Client {
@@ -50,66 +67,141 @@ impl Client {
         connection.call(request, self.core().config.request_timeout()).await
     }
 
-    /// Sends a request to the leader of a partition, and tries again until `deadline` while
-    /// connections fail or `code` finds an error in the answer that passes.
+    /// Asks the leaders of partitions, with one request to each, and asks again until `deadline` for
+    /// those partitions for which connections fail or `read` finds an error that passes. `request`
+    /// gets them in order.
     ///
-    /// The request is made anew for each attempt. Cancel safe.
-    pub(crate) async fn call_leader<R: Request>(
+    /// Fails as soon as one of them cannot be had. Cancel safe.
+    pub(crate) async fn call_leaders<R: Request, T>(
         &self,
-        partition: &TopicPartition,
+        partitions: BTreeSet<TopicPartition>,
         deadline: Instant,
-        mut request: impl FnMut(&Leader) -> R,
-        code: impl Fn(&R::Response) -> ErrorCode,
-    ) -> Result<R::Response, ClientError> {
+        mut request: impl FnMut(&[Led]) -> R,
+        read: impl Fn(R::Response) -> Vec<(TopicPartition, Result<T, ErrorCode>)>,
+    ) -> Result<BTreeMap<TopicPartition, T>, Unanswered> {
         let asked = Asked::default();
         let mut retry = Retry::new(self, deadline, &asked);
-        loop {
+        let mut round = Round { missing: partitions, found: BTreeMap::new(), about: None };
+        while let Some(first) = round.missing.first().cloned() {
+            round.about = None;
             let attempt = async {
-                let leader = self.leader(partition, deadline, &asked).await?;
-                self.ask_leader(&leader, partition, &mut request, &code).await
+                let by_leader = self.leaders(&mut round, deadline).await?;
+                self.ask_leaders(by_leader, &mut round, &asked, &mut request, &read).await
             };
-            if let Some(response) = retry.attempt(attempt).await? {
-                return Ok(response);
+            if let Err(cause) = retry.attempt(attempt).await {
+                return Err(Unanswered { partition: round.about.unwrap_or(first), cause });
             }
         }
+        Ok(round.found)
     }
 
-    async fn ask_leader<R: Request>(
+    /// Who leads the partitions that are missing. Those without a leader are left out.
+    async fn leaders<T>(
         &self,
-        leader: &Leader,
-        partition: &TopicPartition,
-        request: &mut impl FnMut(&Leader) -> R,
-        code: &impl Fn(&R::Response) -> ErrorCode,
-    ) -> Result<R::Response, ClientError> {
-        let timeout = self.core().config.request_timeout();
-        let response = leader.connection.call(&request(leader), timeout).await?;
-        match code(&response) {
-            code if code.is_ok() => Ok(response),
-            code => Err(ClientError::Broker {
-                code,
-                api: crate::net::api_name::<R>(),
-                subject: Some(partition.to_string().into()),
-                message: None,
-            }),
-        }
-    }
-
-    async fn leader(
-        &self,
-        partition: &TopicPartition,
+        round: &mut Round<T>,
         deadline: Instant,
+    ) -> Result<BTreeMap<BrokerId, Vec<Led>>, ClientError> {
+        let mut by_leader: BTreeMap<BrokerId, Vec<Led>> = BTreeMap::new();
+        let snapshot = self.metadata();
+        // All at once, so that they are fetched together.
+        let unknown = round.missing.iter().map(|partition| &*partition.topic);
+        for topic in unknown.filter(|topic| snapshot.topic(topic).is_none()) {
+            self.track(topic);
+        }
+        let mut topic: Option<Arc<TopicMetadata>> = None;
+        for partition in &round.missing {
+            let topic = match &topic {
+                Some(topic) if *topic.name == *partition.topic => topic,
+                _ => {
+                    round.about = Some(partition.clone());
+                    topic.insert(self.topic(&partition.topic, deadline).await?)
+                }
+            };
+            let at = usize::try_from(partition.partition).ok();
+            let found = at.and_then(|at| topic.partitions.get(at));
+            if let (Some(found), Some(leader)) = (found, found.and_then(|found| found.leader)) {
+                let led = Led { partition: partition.clone(), epoch: found.leader_epoch };
+                by_leader.entry(leader).or_default().push(led);
+            }
+        }
+        round.about = None;
+        Ok(by_leader)
+    }
+
+    /// Asks them all, and takes what is found out of the partitions that are missing. An error that
+    /// may pass is told last.
+    async fn ask_leaders<R: Request, T>(
+        &self,
+        by_leader: BTreeMap<BrokerId, Vec<Led>>,
+        round: &mut Round<T>,
         asked: &Asked,
-    ) -> Result<Leader, ClientError> {
-        let topic = self.topic(&partition.topic, deadline).await?;
-        let at = usize::try_from(partition.partition).ok();
-        let found = at.and_then(|at| topic.partitions.get(at));
-        let (Some(found), Some(id)) = (found, found.and_then(|found| found.leader)) else {
-            return Err(ClientError::NoLeader { partition: partition.clone() });
-        };
-        let node = self.metadata().broker(id).cloned();
-        *asked.lock() = node.map(|node| Peer::new(Some(id), &node.host, node.port));
-        let connection = self.connect(id).await?;
-        Ok(Leader { partition: found.clone(), connection })
+        request: &mut impl FnMut(&[Led]) -> R,
+        read: &impl Fn(R::Response) -> Vec<(TopicPartition, Result<T, ErrorCode>)>,
+    ) -> Result<(), ClientError> {
+        let mut leaderless = round.missing.clone();
+        let mut silent = BTreeMap::new();
+        let mut calls = FuturesUnordered::new();
+        for (leader, led) in by_leader {
+            for Led { partition, .. } in &led {
+                leaderless.remove(partition);
+                silent.entry(leader).or_insert_with(|| partition.clone());
+            }
+            let request = request(&led);
+            calls.push(async move { (leader, led, self.call(leader, &request).await) });
+        }
+        let mut passing = leaderless.pop_first().map(|partition| {
+            let cause = ClientError::NoLeader { partition: partition.clone() };
+            Unanswered { partition, cause }
+        });
+        loop {
+            // Who is told of if time is up now.
+            if let Some((leader, partition)) = silent.first_key_value() {
+                *asked.lock() = self.peer(*leader);
+                round.about = Some(partition.clone());
+            }
+            let Some((leader, led, response)) = calls.next().await else { break };
+            silent.remove(&leader);
+            let mut answers = response.map(|it| read(it).into_iter().collect::<BTreeMap<_, _>>());
+            for Led { partition, .. } in led {
+                let answer = match &mut answers {
+                    Ok(answers) => answers
+                        .remove(&partition)
+                        .unwrap_or(Err(ErrorCode::UNKNOWN_SERVER_ERROR))
+                        .map_err(|code| refused::<R>(code, &partition)),
+                    Err(error) => Err(error.clone()),
+                };
+                match answer {
+                    Ok(value) => {
+                        round.missing.remove(&partition);
+                        round.found.insert(partition, value);
+                    }
+                    Err(cause) if cause.is_retriable() => {
+                        passing.get_or_insert(Unanswered { partition, cause });
+                    }
+                    Err(cause) => {
+                        round.about = Some(partition);
+                        return Err(cause);
+                    }
+                }
+            }
+        }
+        let Some(Unanswered { partition, cause }) = passing else { return Ok(()) };
+        round.about = Some(partition);
+        Err(cause)
+    }
+
+    fn peer(&self, id: BrokerId) -> Option<Peer> {
+        let node = self.metadata().broker(id).cloned()?;
+        Some(Peer::new(Some(id), &node.host, node.port))
+    }
+}
+
+fn refused<R: Request>(code: ErrorCode, partition: &TopicPartition) -> ClientError {
+    ClientError::Broker {
+        code,
+        api: crate::net::api_name::<R>(),
+        subject: Some(partition.to_string().into()),
+        message: None,
     }
 }
 

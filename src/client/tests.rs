@@ -1,6 +1,6 @@
 //! The client against a scripted cluster over in-memory streams, in virtual time.
 
-use super::{BrokerNode, Client, LeaderHint};
+use super::{BrokerNode, Client, LeaderHint, Led, Unanswered};
 use crate::config::ClientConfig;
 use crate::error::{ClientError, DisconnectReason, ErrorCode, Peer};
 use crate::net::testing::{FakeBroker, Incoming, apis_with};
@@ -746,12 +746,19 @@ mod connections {
 mod routes {
     use super::*;
 
-    fn list_offsets() -> ListOffsetsRequest {
+    fn list_offsets(_: &[Led]) -> ListOffsetsRequest {
         ListOffsetsRequest::default()
     }
 
-    fn code(response: &ListOffsetsResponse) -> ErrorCode {
-        response.topics[0].partitions[0].error_code
+    fn read(response: ListOffsetsResponse) -> Vec<(TopicPartition, Result<i64, ErrorCode>)> {
+        let answer = &response.topics[0].partitions[0];
+        let result =
+            if answer.error_code.is_ok() { Ok(answer.offset) } else { Err(answer.error_code) };
+        vec![(TopicPartition::new("t", 0), result)]
+    }
+
+    fn only(partition: &TopicPartition) -> BTreeSet<TopicPartition> {
+        BTreeSet::from([partition.clone()])
     }
 
     #[tokio::test(start_paused = true)]
@@ -773,18 +780,18 @@ mod routes {
         let cluster = Cluster::new(&[1, 2]).with_topic("t", &[(1, 0)]);
         let client = cluster.client(&[]);
         let partition = TopicPartition::new("t", 0);
-        let response =
-            client.call_leader(&partition, within(SOON), |_| list_offsets(), code).await.unwrap();
-        assert_eq!(response.topics[0].partitions[0].offset, 42);
+        let answers =
+            client.call_leaders(only(&partition), within(SOON), list_offsets, read).await.unwrap();
+        assert_eq!(answers, BTreeMap::from([(partition.clone(), 42)]));
         // The leader moves, and the client finds out by being refused.
         let _ = cluster.clone().with_topic("t", &[(2, 1)]);
         let start = Instant::now();
         let mut epochs = Vec::new();
-        let request = |leader: &super::super::route::Leader| {
-            epochs.push(leader.partition.leader_epoch);
-            list_offsets()
+        let request = |led: &[Led]| {
+            epochs.push(led[0].epoch);
+            list_offsets(led)
         };
-        client.call_leader(&partition, within(SOON), request, code).await.unwrap();
+        client.call_leaders(only(&partition), within(SOON), request, read).await.unwrap();
         assert_eq!((epochs.first(), epochs.last()), (Some(&0), Some(&1)));
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
@@ -799,8 +806,9 @@ mod routes {
         }
         let waited = MS(5000);
         let partition = TopicPartition::new("t", 0);
-        let call = client.call_leader(&partition, within(waited), |_| list_offsets(), code);
-        let error = call.await.unwrap_err();
+        let call = client.call_leaders(only(&partition), within(waited), list_offsets, read);
+        let Unanswered { partition: about, cause: error } = call.await.unwrap_err();
+        assert_eq!(about, partition);
         let peer = Peer::new(Some(BrokerId(1)), "host1", 9092);
         assert_eq!(error, ClientError::NoAnswerYet { peer, waited });
         assert!(error.is_retriable() && error.maybe_written());
@@ -817,11 +825,8 @@ mod routes {
         let client = cluster.client(&[]);
         let partition = TopicPartition::new("t", 0);
         let start = Instant::now();
-        let error = client
-            .call_leader(&partition, within(MS(5000)), |_| list_offsets(), code)
-            .await
-            .unwrap_err();
-        assert_eq!(error, ClientError::NoLeader { partition });
+        let call = client.call_leaders(only(&partition), within(MS(5000)), list_offsets, read);
+        assert_eq!(call.await.unwrap_err().cause, ClientError::NoLeader { partition });
         assert!(start.elapsed() <= MS(5000));
     }
 }

@@ -1,62 +1,54 @@
-//! Where the log of a partition begins and ends, asked of its leader on behalf of the user. It has
+//! Where the logs of partitions begin and end, asked of their leaders on behalf of the user. It has
 //! nothing to do with what is being fetched.
 
-use crate::client::Client;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::client::{Client, Led, Unanswered};
 use crate::consumer::subscription::Bound;
-use crate::error::{ClientError, ErrorCode};
+use crate::error::ErrorCode;
 use crate::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 use crate::time::Instant;
 use crate::types::TopicPartition;
 
-/// Asks until there is an answer, or until `deadline`. Cancel safe.
+/// Asks until there are answers, or until `deadline`. Cancel safe.
 pub(crate) async fn lookup(
     client: &Client,
-    partition: &TopicPartition,
+    partitions: BTreeSet<TopicPartition>,
     bound: Bound,
     deadline: Instant,
-) -> Result<i64, ClientError> {
-    let request = |epoch| ListOffsetsRequest {
-        replica_id: -1,
-        topics: vec![ListOffsetsTopic {
-            name: partition.topic.clone(),
-            partitions: vec![ListOffsetsPartition {
-                partition_index: partition.partition,
-                current_leader_epoch: epoch,
-                timestamp: bound.timestamp(),
-            }],
-        }],
-        ..ListOffsetsRequest::default()
-    };
-    let response = client
-        .call_leader::<ListOffsetsRequest>(
-            partition,
-            deadline,
-            |leader| request(leader.partition.leader_epoch),
-            |response| offset(response, partition).err().unwrap_or(ErrorCode::NONE),
-        )
-        .await?;
-    offset(&response, partition).map_err(|code| ClientError::Broker {
-        code,
-        api: "ListOffsets",
-        subject: Some(partition.to_string().into()),
-        message: None,
-    })
+) -> Result<BTreeMap<TopicPartition, i64>, Unanswered> {
+    client.call_leaders(partitions, deadline, |led| request(led, bound), offsets).await
 }
 
-/// What the answer says of the partition.
-fn offset(response: &ListOffsetsResponse, partition: &TopicPartition) -> Result<i64, ErrorCode> {
-    let topics = response.topics.iter().filter(|topic| topic.name == partition.topic);
-    let answer = topics
-        .flat_map(|topic| &topic.partitions)
-        .find(|answer| answer.partition_index == partition.partition);
-    match answer {
-        None => Err(ErrorCode::UNKNOWN_SERVER_ERROR),
-        Some(answer) if !answer.error_code.is_ok() => Err(answer.error_code),
-        Some(answer) if answer.offset < 0 => Err(ErrorCode::OFFSET_NOT_AVAILABLE),
-        Some(answer) => Ok(answer.offset),
+fn request(led: &[Led], bound: Bound) -> ListOffsetsRequest {
+    let topics = led.chunk_by(|a, b| a.partition.topic == b.partition.topic).filter_map(|led| {
+        let partitions = led.iter().map(|led| ListOffsetsPartition {
+            partition_index: led.partition.partition,
+            current_leader_epoch: led.epoch,
+            timestamp: bound.timestamp(),
+        });
+        let name = led.first()?.partition.topic.clone();
+        Some(ListOffsetsTopic { name, partitions: partitions.collect() })
+    });
+    ListOffsetsRequest { replica_id: -1, topics: topics.collect(), ..ListOffsetsRequest::default() }
+}
+
+/// What the answer says of each partition.
+fn offsets(response: ListOffsetsResponse) -> Vec<(TopicPartition, Result<i64, ErrorCode>)> {
+    let mut offsets = Vec::new();
+    for topic in response.topics {
+        for answer in topic.partitions {
+            let offset = match answer.error_code {
+                code if !code.is_ok() => Err(code),
+                _ if answer.offset < 0 => Err(ErrorCode::OFFSET_NOT_AVAILABLE),
+                _ => Ok(answer.offset),
+            };
+            offsets.push((TopicPartition::new(&topic.name, answer.partition_index), offset));
+        }
     }
+    offsets
 }
 
 #[cfg(test)]
@@ -66,35 +58,48 @@ mod tests {
         ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
     };
 
-    fn answer(partition_index: i32, error_code: ErrorCode, offset: i64) -> ListOffsetsResponse {
-        let partition = ListOffsetsPartitionResponse {
-            partition_index,
-            error_code,
-            offset,
-            ..ListOffsetsPartitionResponse::default()
+    #[test]
+    fn each_topic_is_named_once() {
+        let led = |topic: &str, partition, epoch| Led {
+            partition: TopicPartition::new(topic, partition),
+            epoch,
         };
-        let topic =
-            ListOffsetsTopicResponse { name: "orders".to_owned(), partitions: vec![partition] };
-        ListOffsetsResponse { topics: vec![topic], ..ListOffsetsResponse::default() }
+        let led = [led("a", 0, 1), led("a", 3, 2), led("b", 0, 4)];
+        let request = request(&led, Bound::Latest);
+        let asked: Vec<_> = request
+            .topics
+            .iter()
+            .map(|topic| {
+                let partitions = topic.partitions.iter().map(|asked| {
+                    assert_eq!(asked.timestamp, -1);
+                    (asked.partition_index, asked.current_leader_epoch)
+                });
+                (&*topic.name, partitions.collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(asked, [("a", vec![(0, 1), (3, 2)]), ("b", vec![(0, 4)])]);
     }
 
     #[test]
-    fn only_an_offset_of_the_partition_asked_for_counts() {
-        let asked = TopicPartition::new("orders", 3);
-        assert_eq!(offset(&answer(3, ErrorCode::NONE, 17), &asked), Ok(17));
-        assert_eq!(
-            offset(&answer(2, ErrorCode::NONE, 17), &asked),
-            Err(ErrorCode::UNKNOWN_SERVER_ERROR)
-        );
-        assert_eq!(
-            offset(&answer(3, ErrorCode::NONE, -1), &asked),
-            Err(ErrorCode::OFFSET_NOT_AVAILABLE)
-        );
-        assert_eq!(
-            offset(&answer(3, ErrorCode::NOT_LEADER_OR_FOLLOWER, 17), &asked),
-            Err(ErrorCode::NOT_LEADER_OR_FOLLOWER)
-        );
-        let other = TopicPartition::new("payments", 3);
-        assert!(offset(&answer(3, ErrorCode::NONE, 17), &other).is_err());
+    fn an_answer_without_an_offset_is_an_error() {
+        let answer = |error_code, offset| {
+            let partition = ListOffsetsPartitionResponse {
+                partition_index: 3,
+                error_code,
+                offset,
+                ..ListOffsetsPartitionResponse::default()
+            };
+            let topic =
+                ListOffsetsTopicResponse { name: "orders".to_owned(), partitions: vec![partition] };
+            let mut read =
+                offsets(ListOffsetsResponse { topics: vec![topic], ..Default::default() });
+            let (partition, offset) = read.pop().unwrap();
+            assert_eq!(partition, TopicPartition::new("orders", 3));
+            offset
+        };
+        assert_eq!(answer(ErrorCode::NONE, 17), Ok(17));
+        assert_eq!(answer(ErrorCode::NONE, -1), Err(ErrorCode::OFFSET_NOT_AVAILABLE));
+        let moved = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+        assert_eq!(answer(moved, 17), Err(moved));
     }
 }

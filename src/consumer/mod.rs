@@ -26,11 +26,10 @@ mod subscription;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::client::Client;
+use crate::client::{Client, Unanswered};
 use crate::config::ReaderConfig;
 use crate::error::ReadError;
 use crate::time::{Duration, Instant, deadline};
@@ -227,13 +226,10 @@ impl Reader {
         timeout: Duration,
     ) -> Result<BTreeMap<TopicPartition, i64>, ReadError> {
         let deadline = deadline(Instant::now(), timeout);
-        let each = partitions.into_iter().map(|partition| async move {
-            match lookup(&self.client, &partition, bound, deadline).await {
-                Ok(offset) => Ok((partition, offset)),
-                Err(cause) => Err(ReadError::Lookup { partition, cause }),
-            }
-        });
-        Ok(try_join_all(each).await?.into_iter().collect())
+        // Boxed, since it is large, and seldom called.
+        Box::pin(lookup(&self.client, partitions.into_iter().collect(), bound, deadline))
+            .await
+            .map_err(|Unanswered { partition, cause }| ReadError::Lookup { partition, cause })
     }
 
     /// Ends the reader's task and connections, and waits for that at most for `timeout`; whether it

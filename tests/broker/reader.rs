@@ -223,16 +223,17 @@ async fn a_silent_partition_does_not_slow_a_busy_one_on_the_same_broker() {
 #[tokio::test(start_paused = true)]
 async fn the_ends_of_logs_are_looked_up() {
     let cluster = cluster(|cluster| cluster.nodes(3)).await;
-    cluster.create_topic(("orders", 3)).unwrap();
+    cluster.create_topic(("orders", 6)).unwrap();
     write(&cluster, "orders", 0, &["a", "b", "c"]).await;
     write(&cluster, "orders", 2, &["d"]).await;
     cluster.delete_records("orders", 0, 2).unwrap();
     let reader = reader(&cluster, &[]);
-    let all = || (0..3).map(|partition| tp("orders", partition));
+    let all = || (0..6).map(|partition| tp("orders", partition));
     let begin = reader.beginning_offsets(all(), SECOND).await.unwrap();
-    assert_eq!(begin.into_values().collect::<Vec<_>>(), [2, 0, 0]);
+    assert_eq!(begin.into_values().collect::<Vec<_>>(), [2, 0, 0, 0, 0, 0]);
+    assert_eq!(cluster.requests(ApiKey::LIST_OFFSETS), 3, "one for each node");
     let end = reader.end_offsets(all(), SECOND).await.unwrap();
-    assert_eq!(end.into_values().collect::<Vec<_>>(), [3, 0, 1]);
+    assert_eq!(end.into_values().collect::<Vec<_>>(), [3, 0, 1, 0, 0, 0]);
 
     let error = reader.end_offsets([tp("orders", 7)], SECOND).await.unwrap_err();
     assert!(matches!(&error, ReadError::Lookup { partition, .. } if *partition == tp("orders", 7)));

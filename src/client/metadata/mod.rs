@@ -32,7 +32,7 @@ use tokio::sync::Notify;
 
 use merge::Doubts;
 pub(crate) use merge::LeaderHint;
-pub(crate) use snapshot::{BrokerNode, ClusterSnapshot, PartitionMetadata, TopicMetadata, Trouble};
+pub(crate) use snapshot::{BrokerNode, ClusterSnapshot, TopicMetadata, Trouble};
 
 /// A fetch that is under way.
 #[derive(Debug)]
