@@ -128,6 +128,7 @@ impl<'a> RecordHeader<'a> {
 
 /// What a record's timestamp means (`message.timestamp.type` of its topic).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum TimestampType {
     /// Set by the producer.
     #[default]
@@ -138,6 +139,7 @@ pub enum TimestampType {
 
 /// How the records of a batch are compressed (`compression.type`). Displays and parses as Kafka's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Compression {
     /// Not at all.
     #[default]

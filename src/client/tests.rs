@@ -484,7 +484,7 @@ mod bootstrap {
     async fn a_name_that_does_not_resolve_is_named() {
         let connector = crate::net::connect_fn(|_, _| async {
             let cause = io::Error::new(io::ErrorKind::NotFound, "no such host is known");
-            Err(crate::net::ResolveError(cause).into_io())
+            Err(crate::net::ResolveError::new(cause).into_io())
         });
         let config =
             ClientConfig::builder().set("bootstrap.servers", "nowhere:9092").build().unwrap();

@@ -10,6 +10,7 @@ use crate::types::{BrokerId, TopicId, TopicPartition};
 
 /// Where reading of a partition starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StartAt {
     /// The first record that the log holds.
     Earliest,

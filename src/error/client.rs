@@ -143,6 +143,7 @@ pub enum ClientError {
         "cannot resolve the name of {peer}: {cause}; check bootstrap.servers, the broker's \
          advertised.listeners, and DNS"
     )]
+    #[non_exhaustive]
     Resolve {
         /// Whose name it is.
         peer: Peer,
@@ -151,6 +152,7 @@ pub enum ClientError {
     },
     /// No address of a server accepted a connection.
     #[error("cannot connect to {peer}: {cause}; check that a broker listens there")]
+    #[non_exhaustive]
     Connect {
         /// The server.
         peer: Peer,
@@ -164,6 +166,7 @@ pub enum ClientError {
         "{peer} did not accept a connection within {after:?}; check the network and firewalls, or \
          raise socket.connection.setup.timeout.ms"
     )]
+    #[non_exhaustive]
     SetupTimeout {
         /// The server.
         peer: Peer,
@@ -175,6 +178,7 @@ pub enum ClientError {
         "lost the connection to {peer}: {reason}; the request {}",
         if *maybe_written { "may have been carried out" } else { "had not been sent" }
     )]
+    #[non_exhaustive]
     Disconnected {
         /// The server.
         peer: Peer,
@@ -189,6 +193,7 @@ pub enum ClientError {
          or raise request.timeout.ms",
         if *maybe_written { "may have been carried out" } else { "had not been sent" }
     )]
+    #[non_exhaustive]
     RequestTimeout {
         /// The API of the request.
         api: &'static str,
@@ -205,6 +210,7 @@ pub enum ClientError {
          {client}; use a broker of 2.1 or later, or another release of this crate",
         broker.map_or_else(|| "none".to_owned(), |span| span.to_string())
     )]
+    #[non_exhaustive]
     UnsupportedVersion {
         /// The API.
         api: &'static str,
@@ -220,6 +226,7 @@ pub enum ClientError {
         "{peer} answered in {protocol}, not in Kafka's protocol; check the port, and whether the \
          listener expects TLS"
     )]
+    #[non_exhaustive]
     NotKafka {
         /// The server.
         peer: Peer,
@@ -231,6 +238,7 @@ pub enum ClientError {
         "{peer} announced a response of {len} bytes, and at most {max} are accepted; if it is a \
          Kafka broker, raise receive.message.max.bytes"
     )]
+    #[non_exhaustive]
     FrameTooLarge {
         /// The server.
         peer: Peer,
@@ -246,6 +254,7 @@ pub enum ClientError {
          closed",
         expected.map_or_else(|| "none".to_owned(), |id| format!("request {id}"))
     )]
+    #[non_exhaustive]
     CorrelationMismatch {
         /// The server.
         peer: Peer,
@@ -256,6 +265,7 @@ pub enum ClientError {
     },
     /// An answer could not be understood. The connection is closed.
     #[error("cannot understand what {peer} sent: {cause}; the connection was closed")]
+    #[non_exhaustive]
     Decode {
         /// The server.
         peer: Peer,
@@ -264,6 +274,7 @@ pub enum ClientError {
     },
     /// A request cannot be written in the version that the broker speaks.
     #[error("cannot write a {api} request for {peer}: {cause}")]
+    #[non_exhaustive]
     Encode {
         /// The API.
         api: &'static str,
@@ -278,6 +289,7 @@ pub enum ClientError {
         subject.as_ref().map_or_else(String::new, |subject| format!(" for {subject}")),
         message.as_ref().map_or_else(String::new, |message| format!(" ({message})"))
     )]
+    #[non_exhaustive]
     Broker {
         /// Kafka's code.
         code: ErrorCode,
@@ -297,6 +309,7 @@ pub enum ClientError {
             |last| format!("last error: {last}")
         )
     )]
+    #[non_exhaustive]
     MetadataTimeout {
         /// The topic; `None` if the cluster as a whole was waited for.
         topic: Option<Arc<str>>,
@@ -311,6 +324,7 @@ pub enum ClientError {
         "{peer} has neither answered nor refused for {waited:?}; check that it is a Kafka broker \
          and can be reached"
     )]
+    #[non_exhaustive]
     NoAnswerYet {
         /// The server.
         peer: Peer,

@@ -42,6 +42,7 @@ pub enum ReadError {
          written; seek to an offset that it holds, to the beginning or to the end",
         range(*log_start, *high_watermark)
     )]
+    #[non_exhaustive]
     OffsetOutOfRange {
         /// The partition.
         partition: TopicPartition,
@@ -79,6 +80,7 @@ pub enum ReadError {
             |last| format!("; to leave it out, seek to {}", last.saturating_add(1))
         )
     )]
+    #[non_exhaustive]
     InvalidBatch {
         /// The partition.
         partition: TopicPartition,
@@ -96,6 +98,7 @@ pub enum ReadError {
         "{partition} cannot be read{}: {cause}",
         offset.map_or_else(String::new, |offset| format!(" at offset {offset}"))
     )]
+    #[non_exhaustive]
     Refused {
         /// The partition.
         partition: TopicPartition,
@@ -112,6 +115,7 @@ pub enum ReadError {
         "{partition} could not be read for {waited:?}{}; still trying: {cause}",
         offset.map_or_else(String::new, |offset| format!(" (position {offset})"))
     )]
+    #[non_exhaustive]
     Unavailable {
         /// The partition.
         partition: TopicPartition,
@@ -125,6 +129,7 @@ pub enum ReadError {
     },
     /// The offsets of a partition could not be looked up.
     #[error("cannot look up the offsets of {partition}: {cause}")]
+    #[non_exhaustive]
     Lookup {
         /// The partition.
         partition: TopicPartition,

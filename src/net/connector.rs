@@ -41,9 +41,14 @@ pub trait Connect: Send + Sync + fmt::Debug + 'static {
 /// A host name that could not be turned into an address.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct ResolveError(pub io::Error);
+pub struct ResolveError(io::Error);
 
 impl ResolveError {
+    /// With the resolver's words.
+    pub fn new(cause: io::Error) -> Self {
+        Self(cause)
+    }
+
     /// Wraps it as the error of an attempt to connect.
     pub fn into_io(self) -> io::Error {
         io::Error::new(self.0.kind(), self)
@@ -110,7 +115,8 @@ impl Connect for TcpConnector {
     fn connect(&self, host: &str, port: u16) -> Connecting {
         let (options, host) = (self.clone(), host.to_owned());
         Box::pin(async move {
-            let addresses = resolve(&host, port).await.map_err(|e| ResolveError(e).into_io())?;
+            let addresses =
+                resolve(&host, port).await.map_err(|e| ResolveError::new(e).into_io())?;
             let stream = first_of(addresses, |address| options.clone().dial(address)).await?;
             Ok(Box::new(stream) as Box<dyn Transport>)
         })

@@ -267,7 +267,7 @@ fn bomb(compression: Compression) -> Vec<u8> {
             let end = payload.len() - 4;
             (&payload[..7], &payload[7..end], &payload[end..])
         }
-        Compression::None => unreachable!("zeros as they are"),
+        other => unreachable!("{other} is not bombed"),
     };
     let copies = (MAX_RESPONSE * 8 / 10 / body.len()).min(1024);
     assert!(copies >= BOMB, "{compression} of {copies} MiB");
@@ -280,7 +280,7 @@ fn zstd_frames() -> [Vec<u8>; 2] {
     const FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
     const WINDOW_OF_1_MIB: u8 = 80;
     let run_of_128_kib = |last: bool| {
-        let header = (128 * KIB << 3) | (1 << 1) | usize::from(last);
+        let header = ((128 * KIB) << 3) | (1 << 1) | usize::from(last);
         [&header.to_le_bytes()[..3], &[0]].concat()
     };
     let mut stated = [&FRAME[..], &[0xc0, WINDOW_OF_1_MIB]].concat();

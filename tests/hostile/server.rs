@@ -162,7 +162,7 @@ impl Server {
             Dial::Refuse => return Err(io::ErrorKind::ConnectionRefused.into()),
             Dial::NoSuchName => {
                 let cause = io::Error::new(io::ErrorKind::NotFound, "no such name");
-                return Err(ResolveError(cause).into_io());
+                return Err(ResolveError::new(cause).into_io());
             }
             Dial::Ignore => pending().await,
         }

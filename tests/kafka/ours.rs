@@ -97,6 +97,7 @@ pub(crate) fn stored(record: &ConsumerRecord<'_>) -> StoredRecord {
     let timestamp_type = match record.timestamp_type {
         TimestampType::CreateTime => "CreateTime",
         TimestampType::LogAppendTime => "LogAppendTime",
+        other => unreachable!("{other:?} is not Kafka's"),
     };
     let owned = record.to_owned();
     StoredRecord {
