@@ -66,7 +66,8 @@ impl Sender {
         if let Some(until) = now.checked_sub(timeout) {
             for mut batch in partition.queue.take_created_until(until) {
                 let kind = DeliveryErrorKind::TimedOut { records: batch.count() as usize };
-                batch.last_error = batch.last_error.take().or_else(|| self.obstacle(partition));
+                batch.last_error =
+                    batch.last_error.take().or_else(|| self.obstacle(partition, now));
                 let name = partition.queue.topic_partition();
                 batch.fail(name, kind, Persistence::NotWritten, now);
             }
@@ -77,7 +78,7 @@ impl Sender {
     }
 
     /// Why a batch could not be sent, as far as is known.
-    fn obstacle(&self, partition: &Partition) -> Option<Cause> {
+    fn obstacle(&self, partition: &Partition, now: Instant) -> Option<Cause> {
         if let Some(error) = &self.id_error {
             return Some(error.clone());
         }
@@ -85,7 +86,7 @@ impl Sender {
             let partition = partition.queue.topic_partition();
             return Some(Cause::Client(ClientError::NoLeader { partition }));
         };
-        self.nodes.get(&leader)?.last_error.clone().map(Cause::Client)
+        self.nodes.get(&leader)?.obstacle(now)
     }
 }
 

@@ -260,7 +260,7 @@ impl Sender {
                 self.resolve_unacknowledged(&sent);
             }
             Ok(response) => {
-                node.throttle(response.throttle_time_ms, now);
+                node.answered(response.throttle_time_ms, self.config.request_timeout, now);
                 self.resolve_response(&sent, &response, now);
             }
             Err(error) => {

@@ -1,6 +1,6 @@
 //! A broker as the sender sees it: whether a request can go to it now. It opens no connection and knows no batch.
 
-use crate::error::ClientError;
+use crate::error::{Cause, ClientError, ErrorCode};
 use crate::time::{Duration, Instant};
 
 /// What is known of one broker.
@@ -47,10 +47,23 @@ impl Node {
         }
     }
 
-    /// The broker has answered, and wants to be left alone for so long (`throttle_time_ms`, KIP-219).
-    pub(super) fn throttle(&mut self, millis: i32, now: Instant) {
-        let wait = u64::try_from(millis).ok().filter(|&millis| millis > 0);
-        self.throttled_until = wait.map(|millis| now + Duration::from_millis(millis));
+    /// The broker has answered, and wants to be left alone for so long (`throttle_time_ms`, KIP-219). After `longest` it
+    /// may be asked again all the same: it enforces its quota itself, and what it said may be wrong.
+    pub(super) fn answered(&mut self, throttle_ms: i32, longest: Duration, now: Instant) {
+        self.last_error = None;
+        let wait = u64::try_from(throttle_ms).ok().filter(|&millis| millis > 0);
+        self.throttled_until = wait.map(|millis| now + Duration::from_millis(millis).min(longest));
+    }
+
+    /// Why no request goes to it, as far as is known.
+    pub(super) fn obstacle(&self, now: Instant) -> Option<Cause> {
+        match self.throttled_until {
+            Some(until) if now < until => Some(Cause::Broker(
+                ErrorCode::THROTTLING_QUOTA_EXCEEDED,
+                Some(format!("the broker wants no requests for another {:?}", until - now)),
+            )),
+            _ => self.last_error.clone().map(Cause::Client),
+        }
     }
 }
 
@@ -71,10 +84,14 @@ mod tests {
         assert_eq!(node.readiness(1, later), Readiness::Unconnected);
         node.state = NodeState::Connected;
         assert_eq!(node.readiness(1, now), Readiness::Ready);
-        node.throttle(5, now);
+        node.answered(5, Duration::MAX, now);
         assert_eq!(node.readiness(1, now), Readiness::Until(later));
+        assert!(matches!(node.obstacle(now), Some(Cause::Broker(..))));
+        assert!(node.obstacle(later).is_none());
+        node.answered(i32::MAX, Duration::from_millis(5), now);
+        assert_eq!(node.readiness(1, now), Readiness::Until(later), "no longer than that");
         assert_eq!(node.readiness(1, later), Readiness::Ready);
-        node.throttle(-1, now);
+        node.answered(-1, Duration::MAX, now);
         node.in_flight = 1;
         assert_eq!(node.readiness(1, now), Readiness::Busy);
     }
