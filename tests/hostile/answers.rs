@@ -276,9 +276,11 @@ fn leaders_that_pass_a_batch_on_for_ever_are_not_followed_without_a_pause() {
 
 // ---- InitProducerId ---------------------------------------------------------------------------
 
+type EditGiven = fn(&mut InitProducerIdResponse);
+
 #[test]
 fn an_id_that_is_none_is_not_used() {
-    let cases: [(&str, fn(&mut InitProducerIdResponse)); 3] = [
+    let cases: [(&str, EditGiven); 3] = [
         ("a negative id", |response| response.producer_id = -1),
         ("a negative epoch", |response| response.producer_epoch = -1),
         ("neither", |response| *response = InitProducerIdResponse::default()),

@@ -231,7 +231,8 @@ const COMPRESSIONS: [Compression; 4] =
 
 #[test]
 fn what_only_claims_to_be_compressed_is_told() {
-    let random: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(500).collect();
+    let mut random = fastrand::Rng::with_seed(1);
+    let random: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(500).collect();
     let cases = COMPRESSIONS.iter().flat_map(|compression| {
         [vec![], vec![0; 500], vec![0xff; 500], random.clone()]
             .map(|payload| (*compression, payload))

@@ -103,6 +103,17 @@ const WRONG: &[Wrong] = &[
         says: &["1073741824 bytes", "raise receive.message.max.bytes"],
     },
     Wrong {
+        name: "a length that is allowed, and little behind it",
+        reply: |_| Reply::Raw([&with_length(900_000)[..], &[0; 100]].concat()),
+        expected: |error| {
+            use ClientError as E;
+            let waited = matches!(error, E::RequestTimeout { .. } | E::NoAnswerYet { .. });
+            // Before the server has shown that it speaks Kafka, less is allowed.
+            waited || matches!(error, E::FrameTooLarge { max: 65_536, .. })
+        },
+        says: &[],
+    },
+    Wrong {
         name: "a negative length",
         reply: |_| Reply::Raw(with_length(u32::MAX)),
         expected: |error| matches!(error, ClientError::Decode { .. }),

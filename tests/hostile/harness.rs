@@ -35,6 +35,8 @@ fn count_panics() {
 pub(crate) fn run(name: &str, memory: usize, case: impl Future<Output = ()>) {
     count_panics();
     let panics = PANICS.get();
+    // The client's jitter is this thread's.
+    fastrand::seed(1);
     let mut ended = Ok(Ok(()));
     // A panic must not leave the measurement open, so it is caught inside.
     let info = allocation_counter::measure(|| {

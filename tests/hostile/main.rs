@@ -13,6 +13,7 @@
 //! | `metadata` | what it says of brokers, topics and partitions |
 //! | `answers` | what it says of what was sent or asked for |
 //! | `batches` | the record batches that it sends |
+//! | `random` | anything, by seed, for a while |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -25,4 +26,5 @@ mod batches;
 mod bootstrap;
 mod frames;
 mod metadata;
+mod random;
 mod versions;

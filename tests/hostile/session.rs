@@ -101,8 +101,16 @@ pub(crate) fn read_cause(error: &ReadError) -> Option<&ClientError> {
 /// Sends one record and waits for what becomes of it; within `max.block.ms` and
 /// `delivery.timeout.ms`.
 pub(crate) async fn produce(producer: &Producer) -> Result<RecordMetadata, Unsent> {
+    produce_value(producer, "value").await
+}
+
+/// As [`produce`], with a value of one's own.
+pub(crate) async fn produce_value(
+    producer: &Producer,
+    value: &str,
+) -> Result<RecordMetadata, Unsent> {
     let start = Instant::now();
-    let record = ProducerRecord::new(TOPIC, "value").partition(0);
+    let record = ProducerRecord::new(TOPIC, value).partition(0);
     let sent = producer.send(&record).await;
     assert!(start.elapsed() <= MAX_BLOCK + SOON, "send took {:?}", start.elapsed());
     let delivery = sent.map_err(Unsent::Refused)?;
