@@ -11,7 +11,8 @@
 //! | `frames` | the bytes of a response, at each stage of a session |
 //! | `versions` | which APIs the broker says it has |
 //! | `metadata` | what it says of brokers, topics and partitions |
-//! | `answers` | what it says of what was sent or asked for |
+//! | `answers` | what it says of what was sent |
+//! | `fetches` | what it says of what was asked for |
 //! | `batches` | the record batches that it sends |
 //! | `random` | anything, by seed, for a while |
 
@@ -24,6 +25,7 @@ mod session;
 mod answers;
 mod batches;
 mod bootstrap;
+mod fetches;
 mod frames;
 mod metadata;
 mod random;
