@@ -18,8 +18,13 @@ pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between a time-out and the error: a few turns of tasks and a response on its way.
 pub(crate) const SOON: Duration = Duration::from_millis(20);
 
-const COMMON: [(&str, &str); 2] =
-    [("request.timeout.ms", "4000"), ("receive.message.max.bytes", "1000000")];
+/// An attempt to connect that began before the server behaves again is over within a read's limit.
+const COMMON: [(&str, &str); 4] = [
+    ("request.timeout.ms", "4000"),
+    ("receive.message.max.bytes", "1000000"),
+    ("socket.connection.setup.timeout.ms", "3000"),
+    ("socket.connection.setup.timeout.max.ms", "3000"),
+];
 
 pub(crate) fn producer(server: &Server) -> Producer {
     let config = ProducerConfig::builder()
