@@ -199,6 +199,7 @@ pub(crate) const PRODUCER: &[Kind] = &[
             ErrorCode::KAFKA_STORAGE_ERROR,
             ErrorCode::CORRUPT_MESSAGE,
             ErrorCode::INVALID_RECORD,
+            ErrorCode::MESSAGE_TOO_LARGE,
         ];
         let code = *dice.choice(&codes).expect("a code");
         (on_requests(dice, scope, BrokerFault::error(ApiKey::PRODUCE, code)), Duration::ZERO)

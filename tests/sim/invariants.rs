@@ -11,6 +11,7 @@ use milena::{DeliveryErrorKind, Persistence, ProducerIdentity};
 
 use crate::harness::Run;
 use crate::history::{Content, End, History, Sent};
+use crate::wire::Passed;
 
 pub(crate) const RECOVERS: &str = "I15 soon after the faults everything is acknowledged";
 pub(crate) const MEMORY_IS_BACK: &str = "I7 the memory of records is given back";
@@ -84,6 +85,8 @@ impl Facts {
             let so = |end: &&End| matches!(end, End::Failed(e) if e.persistence() == how);
             ends().filter(so).count()
         };
+        let passed = self.run.wire.passed();
+        let too_large = passed.iter().filter(|p| matches!(p, Passed::TooLarge(_))).count();
         let batches = self.run.wire.requests();
         let batches = batches.iter().flat_map(|request| &request.batches);
         let stamps: Vec<_> =
@@ -95,6 +98,7 @@ impl Facts {
             ("failed, maybe written", failed(Persistence::MaybeWritten)),
             ("not accepted", self.sent.iter().filter(|sent| sent.accepted.is_none()).count()),
             ("batches", stamps.len()),
+            ("batches too large", too_large),
             ("batches sent again", stamps.len() - different.len()),
             ("batches of later epochs", stamps.iter().filter(|s| s.0.epoch > 0).count()),
             ("connections", self.run.wire.connects().len()),
@@ -214,10 +218,24 @@ fn sequences_keep_their_bytes(facts: &Facts) -> Vec<String> {
     let id = facts.run.cluster.topic_id(facts.terms.topic);
     let mut lines: HashMap<Line, BTreeMap<i32, (i32, Bytes)>> = HashMap::new();
     let mut wrong = Vec::new();
-    for batch in facts.run.wire.requests().into_iter().flat_map(|request| request.batches) {
-        if batch.producer == ProducerIdentity::NONE {
-            continue;
+    let mut batches = Vec::new();
+    for passed in facts.run.wire.passed() {
+        match passed {
+            Passed::Request(request) => batches.extend(request.batches.into_iter().map(Ok)),
+            Passed::TooLarge(batch) => batches.push(Err(batch)),
         }
+    }
+    for batch in batches {
+        let batch = match batch {
+            Ok(batch) if batch.producer == ProducerIdentity::NONE => continue,
+            Ok(batch) => batch,
+            Err(refused) => {
+                // Its fate is known, so its numbers may go to its halves.
+                let line = lines.entry((refused.producer, refused.partition)).or_default();
+                line.remove(&refused.base_sequence);
+                continue;
+            }
+        };
         let (name, by_id) = &batch.topic;
         if name != facts.terms.topic && Some(*by_id) != id {
             continue;

@@ -24,6 +24,8 @@ struct Setting {
     nodes: usize,
     partitions: i32,
     min_insync_replicas: usize,
+    /// `max.message.bytes` of the topic.
+    largest_batch: usize,
     idempotent: bool,
     max_in_flight: usize,
     linger: Duration,
@@ -58,6 +60,7 @@ impl Setting {
             nodes: dice.usize(1..=3),
             partitions: dice.i32(1..=4),
             min_insync_replicas: dice.usize(1..=2),
+            largest_batch: one_of(dice, &[batch_size / 2, 1 << 20, 1 << 20, 1 << 20]).max(1_700),
             idempotent: dice.u8(0..5) > 0,
             max_in_flight: dice.usize(1..=5),
             linger,
@@ -154,9 +157,11 @@ fn run(seed: u64, plan: Plan) -> Outcome {
     let (setting, _) = roll(seed);
     let mut world = World::new(seed, setting.nodes, |cluster| cluster, plan);
     world.client("client", |client| {
-        let topic = TopicSpec::new(TOPIC).partitions(setting.partitions as usize);
-        let least = setting.min_insync_replicas.to_string();
-        client.cluster.create_topic(topic.config("min.insync.replicas", least)).expect("a topic");
+        let topic = TopicSpec::new(TOPIC)
+            .partitions(setting.partitions as usize)
+            .config("min.insync.replicas", setting.min_insync_replicas.to_string())
+            .config("max.message.bytes", setting.largest_batch.to_string());
+        client.cluster.create_topic(topic).expect("a topic");
         workload(client, setting.clone())
     });
     let most = setting.heals_at + setting.recovery() + setting.delivery_timeout * 2;

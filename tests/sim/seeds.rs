@@ -20,7 +20,7 @@ use crate::faults::Plan;
 use crate::invariants::{Tally, Violation};
 
 /// How many seeds `cargo test` runs of each scenario.
-const DEFAULT: u64 = 50;
+const DEFAULT: u64 = 100;
 /// Failing seeds that are gathered before the sweep ends.
 const FAILURES: usize = 5;
 /// Real time after which a run does not get anywhere; it takes a second or so.

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use milena::net::{Connect, Transport, connect_fn};
-use milena::protocol::header::decode_request_header;
+use milena::protocol::header::{decode_request_header, decode_response};
 use milena::protocol::messages::produce::ProduceRequest;
 use milena::protocol::{ApiKey, Message, Reader};
 use milena::record::BatchHeader;
-use milena::{ProducerIdentity, TopicId};
+use milena::{ErrorCode, ProducerIdentity, TopicId};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::TcpStream;
@@ -28,6 +28,14 @@ pub(crate) struct Request {
     pub(crate) at: Duration,
     pub(crate) api: ApiKey,
     pub(crate) batches: Vec<Batch>,
+}
+
+/// What passed over the wire, for the invariants.
+#[derive(Debug, Clone)]
+pub(crate) enum Passed {
+    Request(Request),
+    /// A broker refused a batch as too large, so it was not written and never will be; it may be sent in halves.
+    TooLarge(Batch),
 }
 
 /// A batch in a Produce request, with the name under which a broker knows it.
@@ -45,7 +53,9 @@ pub(crate) struct Batch {
 #[derive(Default)]
 struct State {
     connects: Vec<Duration>,
-    requests: Vec<Request>,
+    passed: Vec<Passed>,
+    /// The Produce requests that are not answered yet, by connection and correlation id.
+    unanswered: BTreeMap<(usize, i32), (i16, Vec<Batch>)>,
     open: BTreeMap<usize, Open>,
     /// What is left of a cut that waits: by host, how many more bytes its connections may write.
     cuts: BTreeMap<String, usize>,
@@ -100,8 +110,17 @@ impl Wire {
         self.state.lock().cuts.clear();
     }
 
+    /// All that passed, in order.
+    pub(crate) fn passed(&self) -> Vec<Passed> {
+        self.state.lock().passed.clone()
+    }
+
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.state.lock().requests.clone()
+        let request = |passed: &Passed| match passed {
+            Passed::Request(request) => Some(request.clone()),
+            Passed::TooLarge(_) => None,
+        };
+        self.state.lock().passed.iter().filter_map(request).collect()
     }
 
     /// When attempts to connect were made.
@@ -201,7 +220,12 @@ impl Tapped {
                     "    partition {partition}: {count} records of {id}/{epoch} from {base_sequence}"
                 ));
             }
-            self.wire.state.lock().requests.push(Request { at: now(), api, batches });
+            let mut state = self.wire.state.lock();
+            if api == ApiKey::PRODUCE {
+                let key = (self.id, header.correlation_id);
+                state.unanswered.insert(key, (version, batches.clone()));
+            }
+            state.passed.push(Passed::Request(Request { at: now(), api, batches }));
         }
     }
 
@@ -213,6 +237,12 @@ impl Tapped {
             self.wire.journal.note(format_args!(
                 "connection {id} < #{correlation} {length} bytes {digest:016x}"
             ));
+            let mut state = self.wire.state.lock();
+            if let Some((version, batches)) = state.unanswered.remove(&(id, correlation)) {
+                let refused = refused_as_too_large(frame, version);
+                let refused = batches.into_iter().filter(|b| refused.contains(&b.partition));
+                state.passed.extend(refused.map(Passed::TooLarge));
+            }
         }
     }
 }
@@ -250,6 +280,15 @@ fn batches(reader: &mut Reader, version: i16) -> Vec<Batch> {
         }
     }
     batches
+}
+
+/// The partitions, of the one topic there is, whose batches a broker found too large.
+fn refused_as_too_large(frame: Bytes, version: i16) -> Vec<i32> {
+    let decoded = decode_response::<ProduceRequest>(frame, version);
+    let (_, response) = decoded.expect("the broker's own answer");
+    let partitions = response.responses.into_iter().flat_map(|topic| topic.partition_responses);
+    let too_large = partitions.filter(|p| p.error_code == ErrorCode::MESSAGE_TOO_LARGE);
+    too_large.map(|partition| partition.index).collect()
 }
 
 impl AsyncRead for Tapped {
