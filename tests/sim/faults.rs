@@ -128,7 +128,8 @@ fn on_requests(dice: &mut fastrand::Rng, scope: &Scope, mut fault: BrokerFault) 
     if dice.u8(0..4) == 0 {
         fault = fault.on_partition(scope.topic, dice.i32(0..scope.partitions));
     }
-    Fault::Broker(fault.after(dice.u32(0..4)).times(dice.u32(1..5)))
+    let times = if dice.u8(0..5) == 0 { 40 } else { dice.u32(1..5) };
+    Fault::Broker(fault.after(dice.u32(0..4)).times(times))
 }
 
 /// Which of the APIs of a producer; mostly the one that matters.

@@ -51,6 +51,14 @@ pub(crate) enum End {
     Failed(DeliveryError),
 }
 
+/// Who is told of a record's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    Nobody,
+    Delivery,
+    Callback,
+}
+
 /// A record from the attempt to send it to its end.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
@@ -59,9 +67,10 @@ pub(crate) struct Sent {
     pub(crate) content: Content,
     /// When it was accepted, and as which of all records; `None` if it never was.
     pub(crate) accepted: Option<(Duration, usize)>,
-    /// Whether anyone waits for its end.
-    pub(crate) awaited: bool,
+    pub(crate) waits: Waits,
     pub(crate) ends: Vec<(Duration, End)>,
+    /// As which of all ends the first of its own was told.
+    pub(crate) told: Option<usize>,
 }
 
 impl Sent {
@@ -79,6 +88,7 @@ impl Sent {
 struct Inner {
     sent: Vec<Sent>,
     accepted: usize,
+    ends: usize,
     broken: Vec<(&'static str, String)>,
 }
 
@@ -107,8 +117,9 @@ impl History {
             producer,
             content: content.clone(),
             accepted: None,
-            awaited: false,
+            waits: Waits::Nobody,
             ends: Vec::new(),
+            told: None,
         });
         (number, content)
     }
@@ -120,13 +131,13 @@ impl History {
     }
 
     /// To be called as soon as `send` has returned, so that the order is that of the appends.
-    pub(crate) fn accepted(&self, number: usize, awaited: bool) {
+    pub(crate) fn accepted(&self, number: usize, waits: Waits) {
         self.journal.note(format_args!("record {number} accepted"));
         let mut inner = self.inner.lock();
         let place = inner.accepted;
         inner.accepted += 1;
         inner.sent[number].accepted = Some((now(), place));
-        inner.sent[number].awaited = awaited;
+        inner.sent[number].waits = waits;
     }
 
     pub(crate) fn refused(&self, number: usize, why: impl fmt::Display) {
@@ -146,7 +157,11 @@ impl History {
                 End::Failed(error)
             }
         };
-        self.inner.lock().sent[number].ends.push((now(), end));
+        let mut inner = self.inner.lock();
+        let place = inner.ends;
+        inner.ends += 1;
+        inner.sent[number].ends.push((now(), end));
+        inner.sent[number].told.get_or_insert(place);
     }
 
     /// An invariant that the client's own workload found broken.

@@ -10,7 +10,7 @@ use milena::protocol::ApiKey;
 use milena::{DeliveryErrorKind, Persistence, ProducerIdentity};
 
 use crate::harness::Run;
-use crate::history::{Content, End, History, Sent};
+use crate::history::{Content, End, History, Sent, Waits};
 use crate::wire::Passed;
 
 pub(crate) const RECOVERS: &str = "I15 soon after the faults everything is acknowledged";
@@ -55,6 +55,7 @@ pub(crate) const PRODUCER: &[Checker] = &[
     ("I1 nothing is written that was not sent", nothing_is_made_up),
     ("I2 what is said not to be written is not", not_written_stays_out),
     ("I3 the records of a partition keep their order", order_is_kept),
+    ("I3 callbacks of a partition come in the order of the records", callbacks_keep_order),
     ("I4 a sequence belongs to the same bytes for ever", sequences_keep_their_bytes),
     ("I7 each send ends once, and in time", sends_end_once_in_time),
     ("no failure without a reason", failures_have_a_reason),
@@ -212,6 +213,23 @@ fn order_is_kept(facts: &Facts) -> Vec<String> {
     wrong
 }
 
+fn callbacks_keep_order(facts: &Facts) -> Vec<String> {
+    let with_callback = |sent: &&Sent| sent.waits == Waits::Callback;
+    let mut calls: Vec<_> = facts.sent.iter().filter(with_callback).collect();
+    calls.sort_by_key(|sent| sent.told);
+    let mut newest: BTreeMap<(u64, i32), usize> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for sent in calls {
+        let Some((_, place)) = sent.accepted else { continue };
+        let line = (sent.producer, sent.content.partition);
+        let before = newest.insert(line, place);
+        if before.is_some_and(|before| place < before) {
+            wrong.push(format!("partition {}: {:?}", sent.content.partition, sent.ends));
+        }
+    }
+    wrong
+}
+
 /// Also across batches: the numbers of two different batches do not overlap.
 fn sequences_keep_their_bytes(facts: &Facts) -> Vec<String> {
     type Line = (ProducerIdentity, i32);
@@ -264,7 +282,9 @@ fn sequences_keep_their_bytes(facts: &Facts) -> Vec<String> {
 fn sends_end_once_in_time(facts: &Facts) -> Vec<String> {
     let mut wrong = Vec::new();
     for (number, sent) in facts.sent.iter().enumerate() {
-        let Some((accepted, _)) = sent.accepted.filter(|_| sent.awaited) else { continue };
+        let Some((accepted, _)) = sent.accepted.filter(|_| sent.waits != Waits::Nobody) else {
+            continue;
+        };
         if sent.ends.len() != 1 {
             wrong.push(format!("record {number} ended {} times", sent.ends.len()));
         }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::faults::{self, Plan, Scope};
 use crate::harness::{Client, SimClock, World};
-use crate::history::{Content, now};
+use crate::history::{Content, Waits, now};
 use crate::invariants::{self, ENDS_IN_TIME, MEMORY_IS_BACK, RECOVERS, Terms};
 use crate::seeds::{Outcome, Scenario, sweep};
 
@@ -52,8 +52,10 @@ impl Setting {
     fn roll(dice: &mut fastrand::Rng) -> Self {
         let batch_size = one_of(dice, &[200, 1_000, 16_384]);
         let linger = MS(one_of(dice, &[0, 1, 5, 50]));
-        let request_timeout = MS(dice.u64(500..2_500));
-        let delivery_timeout = linger + request_timeout + MS(dice.u64(0..8_000));
+        let slowest = one_of(dice, &[800, 2_500]);
+        let request_timeout = MS(dice.u64(500..slowest));
+        let spare = one_of(dice, &[2_000, 8_000, 60_000]);
+        let delivery_timeout = linger + request_timeout + MS(dice.u64(0..spare));
         let retry_backoff = MS(dice.u64(20..150));
         let heals_at = MS(dice.u64(2_000..9_000));
         Self {
@@ -300,13 +302,13 @@ impl Sender {
                 let told = history.clone();
                 let callback = move |result| told.ended(number, result);
                 match self.producer.send_with(&record, callback).await {
-                    Ok(()) => history.accepted(number, true),
+                    Ok(()) => history.accepted(number, Waits::Callback),
                     Err(error) => history.refused(number, error),
                 }
             }
             // Fire and forget.
             2 => match self.producer.send(&record).await {
-                Ok(_delivery) => history.accepted(number, false),
+                Ok(_delivery) => history.accepted(number, Waits::Nobody),
                 Err(error) => history.refused(number, error),
             },
             // Given up while it waits.
@@ -326,7 +328,7 @@ impl Sender {
     }
 
     fn accepted(&self, number: usize, delivery: Delivery, ends: &mut JoinSet<()>) {
-        self.client.history.accepted(number, true);
+        self.client.history.accepted(number, Waits::Delivery);
         let history = self.client.history.clone();
         ends.spawn(async move { history.ended(number, delivery.await) });
     }
@@ -385,7 +387,7 @@ async fn probe(client: &Client, producer: &Numbered, partition: i32) -> bool {
     let (number, content) = client.history.attempt(producer.number, plain);
     match producer.send(&record(&content, &[])).await {
         Ok(delivery) => {
-            client.history.accepted(number, true);
+            client.history.accepted(number, Waits::Delivery);
             let result = delivery.await;
             let written = result.is_ok();
             client.history.ended(number, result);
