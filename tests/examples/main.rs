@@ -1,0 +1,7 @@
+//! The examples as a user runs them: each as a process, on a cluster inside of the test.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod bench_client;
+mod quickstart;
+mod support;
