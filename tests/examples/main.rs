@@ -4,4 +4,5 @@
 
 mod bench_client;
 mod quickstart;
+mod send_styles;
 mod support;
