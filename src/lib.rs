@@ -15,6 +15,7 @@ mod producer;
 pub mod protocol;
 #[doc(hidden)]
 pub mod record;
+pub mod serialize;
 mod time;
 mod types;
 
@@ -25,9 +26,12 @@ pub use consumer::{
 };
 pub use error::{
     Cause, ClientError, CloseError, ConfigError, DeliveryError, DeliveryErrorKind,
-    DisconnectReason, ErrorCode, FatalError, Peer, Persistence, ReadError, SendError, VersionSpan,
+    DisconnectReason, ErrorCode, FatalError, Peer, Persistence, ProduceError, ReadError, SendError,
+    SerializationError, VersionSpan,
 };
-pub use producer::{Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata};
+pub use producer::{
+    Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, TypedProducer, TypedRecord,
+};
 pub use time::{Clock, SystemClock};
 pub use types::{
     BrokerId, Compression, Header, ProducerIdentity, RecordHeader, TimestampType, TopicId,

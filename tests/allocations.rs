@@ -6,7 +6,8 @@
 use allocation_counter::measure;
 use milena::broker::{Cluster, TopicSpec};
 use milena::net::{Transport, connect_fn};
-use milena::{Producer, ProducerConfig, ProducerRecord};
+use milena::serialize::{LongSerializer, UuidSerializer};
+use milena::{Producer, ProducerConfig, ProducerRecord, TypedRecord};
 use tokio::runtime::{Builder, Runtime};
 
 const TOPIC: &str = "counted";
@@ -101,6 +102,18 @@ fn awaiting_every_delivery_allocates_per_batch() {
         allocations <= 40 * batches,
         "{allocations} for {RECORDS} records in {batches} batches"
     );
+}
+
+/// Serializers write to buffers that are used again.
+#[test]
+fn typed_records_allocate_per_batch() {
+    let (allocations, batches) = Bed::new().count(async |producer| {
+        let typed = producer.typed(UuidSerializer, LongSerializer);
+        for i in 0..RECORDS as i64 {
+            drop(typed.send(&TypedRecord::new(TOPIC, &i).key(&[7; 16])).await.unwrap());
+        }
+    });
+    assert!(allocations <= 4 * batches, "{allocations} for {RECORDS} records in {batches} batches");
 }
 
 /// A callback is a box of its own, and nothing else.

@@ -16,12 +16,13 @@ const CRATE: &str = "
     time      ->
     counter   ->
     error     -> types
+    serialize -> types
     protocol  -> types time error
     record    -> types time error
     config    -> types time error
     net       -> types time error protocol config
     client    -> types time counter error protocol config net
-    producer  -> types time error protocol config net client record
+    producer  -> types time error serialize protocol config net client record
     consumer  -> types time error protocol config net client record
     broker    -> types time counter error protocol record
 ";
@@ -41,6 +42,7 @@ const PRODUCER: &str = "
     sequencer   ->                                                | types
     sender      -> delivery batch accumulator sequencer           | types time error protocol record client
     driver      -> delivery accumulator sender                    | types time error protocol client
+    typed       -> record delivery mod                            | types error serialize
     builder     -> memory accumulator sender driver mod           | types time error config net client record
 ";
 

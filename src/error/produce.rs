@@ -1,5 +1,5 @@
 //! What a send can end in: refused before it was buffered ([`SendError`]), or accepted and then not delivered
-//! ([`DeliveryError`]). The second says whether the record may be in the log all the same.
+//! ([`DeliveryError`]). The second says whether the record may be in the log all the same. [`ProduceError`] is either.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,17 @@ use std::time::Duration;
 
 use crate::error::ClientError;
 use crate::error::ErrorCode;
+use crate::error::SerializationError;
 use crate::types::TopicPartition;
 
 /// Why a record was not accepted. Nothing of it was buffered, and it will not be sent.
+///
+/// | what to do | errors |
+/// |---|---|
+/// | correct the record | `InvalidTopic`, `InvalidPartition`, `InvalidTimestamp`, `Serialization`, `RecordTooLarge` |
+/// | send again later, or slower ([`is_retriable`](Self::is_retriable)) | `BufferFull`, `MetadataTimeout`, `PartitionTimeout` |
+/// | ask who runs the cluster | `Metadata`: the topic may not be seen, or not be written to |
+/// | make a new producer ([`is_fatal`](Self::is_fatal)) | `Closed`, `Fatal` |
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -22,7 +30,7 @@ pub enum SendError {
         /// The name as it was given.
         topic: String,
     },
-    /// The record names a partition that the topic does not have.
+    /// The record names a partition that no topic can have, or a partitioner chose one that the topic does not have.
     #[error("topic {topic} has no partition {partition}: it has {count}, numbered from 0")]
     InvalidPartition {
         /// The topic.
@@ -32,6 +40,9 @@ pub enum SendError {
         /// How many partitions the topic has.
         count: usize,
     },
+    /// A serializer failed, or panicked.
+    #[error(transparent)]
+    Serialization(SerializationError),
     /// The record's timestamp is negative.
     #[error("timestamp {timestamp} is negative: give milliseconds since 1970-01-01T00:00Z")]
     InvalidTimestamp {
@@ -76,6 +87,22 @@ pub enum SendError {
         /// What the brokers, or the attempts to reach one, last answered.
         last: Option<ClientError>,
     },
+    /// `max.block.ms` passed, and the topic still has no partition of the number that the record names. Partitions that
+    /// are added to a topic show when its metadata are fetched next; the send asked for that.
+    #[error(
+        "Partition {partition} of topic {topic} with partition count {count} is not present in metadata after {} ms.",
+        waited.as_millis()
+    )]
+    PartitionTimeout {
+        /// The topic.
+        topic: String,
+        /// The partition asked for.
+        partition: i32,
+        /// How many partitions the topic has.
+        count: usize,
+        /// How long the send waited (`max.block.ms`; zero for `try_send`).
+        waited: Duration,
+    },
     /// The topic's partitions are not known, and the reason will not go away by waiting.
     #[error("metadata of topic {topic} cannot be had: {cause}")]
     Metadata {
@@ -90,6 +117,30 @@ pub enum SendError {
     /// An earlier error ended this producer: close it and make a new one.
     #[error("the producer can send no more, because of an earlier error: {0}")]
     Fatal(FatalError),
+}
+
+impl SendError {
+    /// Whether the same record may be accepted when it is sent again later.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::BufferFull { .. }
+            | Self::MetadataTimeout { .. }
+            | Self::PartitionTimeout { .. } => true,
+            Self::Metadata { cause, .. } => cause.is_retriable(),
+            Self::InvalidTopic { .. }
+            | Self::InvalidPartition { .. }
+            | Self::InvalidTimestamp { .. }
+            | Self::Serialization(_)
+            | Self::RecordTooLarge { .. }
+            | Self::Closed
+            | Self::Fatal(_) => false,
+        }
+    }
+
+    /// Whether the producer itself is of no more use.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Closed | Self::Fatal(_))
+    }
 }
 
 fn cause(last: &Option<ClientError>) -> String {
@@ -129,6 +180,32 @@ pub enum Persistence {
 }
 
 /// Why an accepted record was not acknowledged. Cheap to clone.
+///
+/// What to do depends on three things:
+/// - [`persistence`](Self::persistence): after `NotWritten` the record can be sent again, or kept for later, without
+///   making a duplicate; after `MaybeWritten` that is for the application to decide.
+/// - [`is_retriable`](Self::is_retriable): whether sending it again may succeed as things are. The producer has tried
+///   as long as `retries` and `delivery.timeout.ms` allow.
+/// - [`is_fatal`](Self::is_fatal): whether the producer is of no more use. Close it and make a new one.
+///
+/// The classes of errors can be matched on:
+///
+/// ```
+/// use milena::{Cause, DeliveryError, DeliveryErrorKind, ErrorCode};
+///
+/// fn class(error: &DeliveryError) -> &'static str {
+///     match (error.kind(), error.last_error()) {
+///         (DeliveryErrorKind::TimedOut { .. }, Some(Cause::Broker(code, _)))
+///             if code.refreshes_metadata() => "time-out during a leader election",
+///         (DeliveryErrorKind::TimedOut { .. }, _) => "time-out",
+///         (DeliveryErrorKind::Refused(ErrorCode::MESSAGE_TOO_LARGE), _) => "broker's size limit",
+///         (DeliveryErrorKind::Refused(ErrorCode::TOPIC_AUTHORIZATION_FAILED), _) => "not allowed",
+///         (DeliveryErrorKind::Fatal(_), _) => "make a new producer",
+///         _ => "other",
+///     }
+/// }
+/// # let _ = class;
+/// ```
 #[derive(Clone)]
 pub struct DeliveryError(Arc<Failure>);
 
@@ -238,6 +315,16 @@ impl DeliveryError {
         self.0.last.as_ref()
     }
 
+    /// The broker's error code that ended it, or that came last before it ended.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match (&self.0.kind, &self.0.last) {
+            (DeliveryErrorKind::Refused(code), _)
+            | (DeliveryErrorKind::Fatal(FatalError { code }), _)
+            | (_, Some(Cause::Broker(code, _))) => Some(*code),
+            _ => None,
+        }
+    }
+
     /// Whether the same record may be delivered when it is sent again.
     pub fn is_retriable(&self) -> bool {
         match &self.0.kind {
@@ -303,3 +390,40 @@ impl fmt::Display for DeliveryError {
 }
 
 impl std::error::Error for DeliveryError {}
+
+/// Why a record did not reach the log, wherever that was decided: what
+/// [`Producer::send_and_wait`](crate::Producer::send_and_wait) ends in, and what interceptors are told.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub enum ProduceError {
+    /// Before sending: nothing was buffered.
+    Send(#[from] SendError),
+    /// While sending.
+    Delivery(#[from] DeliveryError),
+}
+
+impl ProduceError {
+    /// Whether the record may be in the log.
+    pub fn persistence(&self) -> Persistence {
+        match self {
+            Self::Send(_) => Persistence::NotWritten,
+            Self::Delivery(error) => error.persistence(),
+        }
+    }
+
+    /// Whether sending the same record again may succeed.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Send(error) => error.is_retriable(),
+            Self::Delivery(error) => error.is_retriable(),
+        }
+    }
+
+    /// Whether the producer itself is of no more use.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Send(error) => error.is_fatal(),
+            Self::Delivery(error) => error.is_fatal(),
+        }
+    }
+}

@@ -16,6 +16,7 @@ mod partitioner;
 mod record;
 mod sender;
 mod sequencer;
+mod typed;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::client::Client;
 use crate::config::ProducerConfig;
 use crate::error::ClientError;
-use crate::error::{CloseError, DeliveryError, SendError};
+use crate::error::{CloseError, DeliveryError, ProduceError, SendError};
 use crate::record::size_upper_bound;
 use crate::time::{Clock, Duration, Instant, deadline};
 use accumulator::{Accumulator, Begin, Lacks, PartitionQueue, TopicQueues};
@@ -38,6 +39,7 @@ use partitioner::partition_for_key;
 pub use builder::ProducerBuilder;
 pub use delivery::{Delivery, RecordMetadata};
 pub use record::ProducerRecord;
+pub use typed::{TypedProducer, TypedRecord};
 
 /// Sends records to a Kafka cluster.
 ///
@@ -128,6 +130,41 @@ impl Producer {
         };
         drop(delivery);
         Ok(())
+    }
+
+    /// Sends a record and waits until it is acknowledged: [`Producer::send`] and its [`Delivery`] in one call.
+    ///
+    /// One record at a time is slow, since each waits for a round trip. To send many and learn what became of each, keep
+    /// the deliveries and await them later.
+    ///
+    /// # Errors
+    /// [`ProduceError::Send`] if the record was not accepted, [`ProduceError::Delivery`] if it was not acknowledged.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the record was not accepted, or goes on its way unwatched.
+    ///
+    /// ```
+    /// use milena::{Persistence, Producer, ProducerConfig, ProducerRecord};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = milena::broker::Cluster::builder().start().await?;
+    /// # let config = ProducerConfig::builder().bootstrap_servers(cluster.bootstrap_servers());
+    /// # let producer = Producer::new(config.build()?);
+    ///
+    /// match producer.send_and_wait(&ProducerRecord::new("orders", "paid")).await {
+    ///     Ok(metadata) => assert_eq!(metadata.offset(), Some(0)),
+    ///     Err(error) if error.persistence() == Persistence::NotWritten => println!("keep it: {error}"),
+    ///     Err(error) => println!("look whether it is there before sending it again: {error}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn send_and_wait(
+        &self,
+        record: &ProducerRecord<'_>,
+    ) -> Result<RecordMetadata, ProduceError> {
+        let delivery = self.send(record).await?;
+        Ok(delivery.await?)
     }
 
     /// As [`Producer::send`], without waiting: if the topic's metadata are not there yet or `buffer.memory` is used up,

@@ -9,11 +9,11 @@ use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
     Acks, BrokerId, Cause, ClientError, CloseError, Compression, ConfigError, ConsumerRecord,
     Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, Header,
-    OwnedRecord, PartitionRecords, PartitionRecordsIter, Peer, Persistence, Producer,
+    OwnedRecord, PartitionRecords, PartitionRecordsIter, Peer, Persistence, ProduceError, Producer,
     ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, ReadError, Reader,
     ReaderBuilder, ReaderConfig, RecordHeader, RecordHeaders, RecordMetadata, Records, RecordsIter,
-    SendError, StartAt, SystemClock, TimestampType, TopicId, TopicPartition, UnknownName,
-    VersionSpan, config, net,
+    SendError, SerializationError, StartAt, SystemClock, TimestampType, TopicId, TopicPartition,
+    TypedProducer, TypedRecord, UnknownName, VersionSpan, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -33,6 +33,8 @@ fn types_cross_threads_and_print() {
     shared::<ClusterBuilder>();
     shared::<broker::TopicSpec>();
     shared::<broker::Fault>();
+    shared::<TypedProducer<serialize::StringSerializer, serialize::VoidSerializer>>();
+    shared::<serialize::SerializeWith<str, fn(&str)>>();
     owned::<ProducerBuilder>();
     owned::<Delivery>();
     owned::<Reader>();
@@ -48,6 +50,8 @@ fn types_cross_threads_and_print() {
 #[test]
 fn what_borrows_crosses_threads_too() {
     borrowing::<ProducerRecord<'_>>();
+    borrowing::<TypedRecord<'_, str, [u8]>>();
+    borrowing::<serialize::SerializeContext<'_>>();
     borrowing::<Header<'_>>();
     borrowing::<ConsumerRecord<'_>>();
     borrowing::<RecordHeader<'_>>();
@@ -69,6 +73,7 @@ fn values_compare() {
     value::<Persistence>();
     value::<ProducerIdentity>();
     value::<RecordMetadata>();
+    value::<serialize::RecordPart>();
     value::<StartAt>();
     value::<TimestampType>();
     value::<TopicId>();
@@ -83,8 +88,10 @@ fn errors_are_errors_and_can_be_kept() {
     error::<CloseError>();
     error::<DeliveryError>();
     error::<FatalError>();
+    error::<ProduceError>();
     error::<ReadError>();
     error::<SendError>();
+    error::<SerializationError>();
     error::<UnknownName>();
     // These hold what the operating system said, which cannot be cloned.
     owned::<ConfigError>();
@@ -126,10 +133,14 @@ async fn futures_of_the_producer_can_be_spawned_and_are_small() {
     {
         assert!(size <= 256, "made for every record, and {size} bytes");
     }
+    let typed = producer.typed(serialize::StringSerializer, serialize::StringSerializer);
+    let record_of_text = TypedRecord::new("topic", "value");
+    assert!(size_if_send(typed.send(&record_of_text)) <= 512);
     for size in [
         size_if_send(producer.flush()),
         size_if_send(producer.close(Duration::ZERO)),
         size_if_send(producer.partitions_for("topic")),
+        size_if_send(producer.send_and_wait(&record)),
     ] {
         assert!(size <= 1024, "{size} bytes in the future of whoever awaits it");
     }

@@ -6,6 +6,7 @@
 mod producer;
 mod producer_faults;
 mod producer_threads;
+mod producer_typed;
 mod reader;
 mod reader_faults;
 mod support;
