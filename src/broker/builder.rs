@@ -28,6 +28,7 @@ pub struct ClusterBuilder {
     partitions: usize,
     replication_factor: Option<usize>,
     auto_create_topics: bool,
+    first_producer_epoch: i16,
     topic_configs: Vec<(String, String)>,
     max_request_bytes: usize,
     validate_records: bool,
@@ -46,6 +47,7 @@ impl Default for ClusterBuilder {
             partitions: 1,
             replication_factor: None,
             auto_create_topics: true,
+            first_producer_epoch: 0,
             topic_configs: Vec::new(),
             max_request_bytes: MAX_REQUEST_BYTES,
             validate_records: true,
@@ -98,6 +100,12 @@ impl ClusterBuilder {
     /// Whether a topic comes into being when a client asks for it (`auto.create.topics.enable`). Default: true.
     pub fn auto_create_topics(self, on: bool) -> Self {
         Self { auto_create_topics: on, ..self }
+    }
+
+    /// The epoch with which each producer id is given to an idempotent producer. Default: 0, as in Kafka. From a high one
+    /// a producer comes past the last epoch, 32767, before long, and must ask for another id.
+    pub fn first_producer_epoch(self, epoch: i16) -> Self {
+        Self { first_producer_epoch: epoch, ..self }
     }
 
     /// A setting of all topics that do not have their own, by Kafka's name for it in a topic's configuration, such as
@@ -177,6 +185,9 @@ impl ClusterBuilder {
                 self.nodes
             ));
         }
+        if self.first_producer_epoch < 0 {
+            return invalid("a producer epoch is not negative".to_owned());
+        }
         let mut topic = TopicConfig::default();
         for (name, value) in &self.topic_configs {
             if let Err(message) = topic.set(name, value) {
@@ -187,6 +198,7 @@ impl ClusterBuilder {
             partitions: self.partitions,
             replication_factor,
             auto_create: self.auto_create_topics,
+            first_producer_epoch: self.first_producer_epoch,
             topic,
         })
     }

@@ -12,7 +12,7 @@ use super::partition::Partition;
 use super::topic_config::{TopicConfig, illegal_name};
 use crate::error::ErrorCode;
 use crate::protocol::ApiKey;
-use crate::types::{BrokerId, TopicId, TopicPartition};
+use crate::types::{BrokerId, ProducerIdentity, TopicId, TopicPartition};
 
 /// The most partitions a topic may have: enough for any test, and a bound on what one request can allocate.
 const MAX_PARTITIONS: usize = 100_000;
@@ -56,6 +56,7 @@ pub(crate) struct Defaults {
     pub(crate) replication_factor: usize,
     /// `auto.create.topics.enable`
     pub(crate) auto_create: bool,
+    pub(crate) first_producer_epoch: i16,
     pub(crate) topic: TopicConfig,
 }
 
@@ -138,10 +139,10 @@ impl State {
     }
 
     /// A producer id that was never given before.
-    pub(crate) fn new_producer_id(&mut self) -> i64 {
+    pub(crate) fn new_producer(&mut self) -> ProducerIdentity {
         let id = self.next_producer_id;
         self.next_producer_id += 1;
-        id
+        ProducerIdentity { id, epoch: self.defaults.first_producer_epoch }
     }
 
     /// Creates a topic, or with `validate_only` says whether it could be created.

@@ -1,14 +1,15 @@
 //! InitProducerId: a producer id for an idempotent producer.
 //!
-//! As in Kafka's `TransactionCoordinator`, a producer without a transactional id is given a new producer id with epoch
-//! 0 each time, whatever id and epoch it names: it bumps its epoch by itself (KIP-360). Transactions are not there yet;
-//! a transactional id is refused with `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, which no client retries.
+//! As in Kafka's `TransactionCoordinator`, a producer without a transactional id is given a new producer id each time,
+//! whatever id and epoch it names: it bumps its epoch by itself (KIP-360). Its epoch is 0, unless a test wants another.
+//! Transactions are not there yet; a transactional id is refused with `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, which no
+//! client retries.
 
 use super::{Answer, Context, Handle};
 use crate::broker::state::State;
 use crate::error::ErrorCode;
 use crate::protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use crate::types::TopicPartition;
+use crate::types::{ProducerIdentity, TopicPartition};
 
 impl Handle for InitProducerIdRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<InitProducerIdResponse> {
@@ -19,13 +20,17 @@ impl Handle for InitProducerIdRequest {
                 _ => {}
             }
             match self.transactional_id.as_deref() {
-                None => Ok(cx.shared.with(State::new_producer_id)),
+                None => Ok(cx.shared.with(State::new_producer)),
                 Some("") => Err(ErrorCode::INVALID_REQUEST),
                 Some(_) => Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
             }
         });
         Answer::Respond(match result {
-            Ok(producer_id) => InitProducerIdResponse { producer_id, ..Default::default() },
+            Ok(ProducerIdentity { id, epoch }) => InitProducerIdResponse {
+                producer_id: id,
+                producer_epoch: epoch,
+                ..Default::default()
+            },
             Err(error_code) => InitProducerIdResponse {
                 error_code,
                 producer_id: -1,

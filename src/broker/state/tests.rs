@@ -11,6 +11,7 @@ fn cluster(nodes: i32) -> State {
         partitions: 3,
         replication_factor: nodes.clamp(1, 3) as usize,
         auto_create: true,
+        first_producer_epoch: 0,
         topic: TopicConfig::default(),
     };
     State::new((1..=nodes).map(node).collect(), defaults, 1)
@@ -161,6 +162,6 @@ fn a_partition_may_move_to_a_node_that_had_no_replica() {
 #[test]
 fn producer_ids_are_never_given_twice() {
     let mut state = cluster(1);
-    let ids = [state.new_producer_id(), state.new_producer_id(), state.new_producer_id()];
+    let ids = [0; 3].map(|_| state.new_producer().id);
     assert_eq!(ids, [0, 1, 2]);
 }
