@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod client_bugs;
 mod producer;
 mod producer_faults;
 mod producer_threads;
@@ -10,3 +11,4 @@ mod producer_typed;
 mod reader;
 mod reader_faults;
 mod support;
+mod tap;

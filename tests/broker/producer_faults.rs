@@ -58,17 +58,6 @@ async fn faults_neither_lose_nor_double_nor_reorder() {
     }
 }
 
-/// The broker forgets the producer of a quiet partition and takes whatever number comes next: nothing is lost.
-#[tokio::test(start_paused = true)]
-async fn a_forgotten_producer_goes_on() {
-    let cluster = cluster(|c| c).await;
-    let producer = producer(&cluster, &SMALL);
-    all_arrive(&cluster, &producer, "t").await;
-    cluster.forget_producers("t", 0).unwrap();
-    producer.send(&ProducerRecord::new("t", "x").partition(0)).await.unwrap().await.unwrap();
-    assert_eq!(values(&cluster, "t", 0).len(), N + 1);
-}
-
 /// P5: too few replicas in sync: retried until they are back.
 #[tokio::test(start_paused = true)]
 async fn min_insync_replicas_unmet_and_met_again() {

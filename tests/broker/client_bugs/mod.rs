@@ -1,7 +1,5 @@
 //! The bugs that producers of other projects have had with idempotence, sequences and batches, each by its row and its
 //! name there, against the whole stack: what went wrong elsewhere must not go wrong here.
-//!
-//! Rows 11, 21 and 22 are about single steps of the sender and have tests beside it as well.
 
 mod batches;
 mod bench;
