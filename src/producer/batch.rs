@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::error::{Cause, DeliveryError, DeliveryErrorKind, History, Persistence};
-use crate::producer::delivery::{
-    Callback, CallbackFn, Completion, Delivery, End, Outcome, RecordFacts,
-};
+use crate::producer::delivery::{Callback, CallbackFn, Completion, End, Outcome, RecordFacts};
 use crate::producer::memory::Reservation;
 use crate::producer::record::ProducerRecord;
 use crate::record::{BatchBuilder, Codec, RecordError, SealedBatch, batches};
@@ -41,11 +39,22 @@ enum Body {
     Broken(RecordError),
 }
 
-/// A record that was taken, and the bytes that it takes in its batch.
+/// What came of an append. It is small, so that it comes back in registers: this is the hot path.
 #[derive(Debug)]
-pub(crate) struct Appended {
-    pub(crate) delivery: Delivery,
-    pub(crate) size: usize,
+pub(crate) enum Append {
+    Taken(Taken),
+    /// The last batch has no room, or there is none: a new one is needed.
+    NeedsBatch,
+    /// No record may enter any more.
+    Closed,
+}
+
+/// Where a record went, and the bytes that it takes there.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) completion: Arc<Completion>,
+    pub(crate) index: u32,
+    pub(crate) size: u32,
 }
 
 impl Batch {
@@ -72,28 +81,38 @@ impl Batch {
 
     /// Appends the record if the batch is open and stays within `limit` bytes; a first record always fits. The
     /// callback is taken only when the record is.
+    #[inline]
     pub(crate) fn append(
         &mut self,
         record: &ProducerRecord<'_>,
         timestamp: i64,
         limit: usize,
         callback: &mut Option<CallbackFn>,
-    ) -> Option<Appended> {
-        let Body::Open(builder) = &mut self.body else { return None };
+    ) -> Append {
+        let Body::Open(builder) = &mut self.body else { return Append::NeedsBatch };
         // A record that is larger than a batch gets one of its own.
         let limit = if builder.is_empty() { usize::MAX } else { limit };
-        let appended =
-            builder.append_within(limit, timestamp, record.key, record.value, record.headers);
-        let appended = appended.ok()?;
+        let Ok(appended) =
+            builder.append_within(limit, timestamp, record.key, record.value, record.headers)
+        else {
+            return Append::NeedsBatch;
+        };
         let index = appended.index.unsigned_abs();
-        let (key_size, value_size) = (size(record.key), size(record.value));
-        let facts = RecordFacts { index, key_size, value_size, timestamp };
         self.count = index + 1;
-        if let Some(End::Whole { callbacks, .. }) = &mut self.end {
-            callbacks.extend(callback.take().map(|run| Callback { facts, run }));
+        if let Some(run) = callback.take() {
+            self.add_callback(Callback {
+                facts: RecordFacts::new(index, timestamp, record.key, record.value),
+                run,
+            });
         }
-        let delivery = Delivery::new(Arc::clone(&self.completion), facts);
-        Some(Appended { delivery, size: appended.size })
+        let size = u32::try_from(appended.size).unwrap_or(u32::MAX);
+        Append::Taken(Taken { completion: Arc::clone(&self.completion), index, size })
+    }
+
+    fn add_callback(&mut self, callback: Callback) {
+        if let Some(End::Whole { callbacks, .. }) = &mut self.end {
+            callbacks.push(callback);
+        }
     }
 
     pub(crate) fn count(&self) -> u32 {
@@ -291,8 +310,4 @@ impl Drop for Batch {
             reservation.release(buffer);
         }
     }
-}
-
-fn size(bytes: Option<&[u8]>) -> i32 {
-    bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
 }

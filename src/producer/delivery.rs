@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -65,6 +66,21 @@ pub(crate) struct RecordFacts {
     pub(crate) key_size: i32,
     pub(crate) value_size: i32,
     pub(crate) timestamp: i64,
+}
+
+impl RecordFacts {
+    #[inline]
+    pub(crate) fn new(
+        index: u32,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Self {
+        let size = |bytes: Option<&[u8]>| {
+            bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
+        };
+        Self { index, key_size: size(key), value_size: size(value), timestamp }
+    }
 }
 
 /// How a batch ended.
@@ -246,10 +262,12 @@ impl End {
 pub struct Delivery {
     completion: Arc<Completion>,
     facts: RecordFacts,
-    slot: Option<usize>,
+    /// The place of its waker in the list, counted from 1.
+    slot: Option<NonZeroU32>,
 }
 
 impl Delivery {
+    #[inline]
     pub(crate) fn new(completion: Arc<Completion>, facts: RecordFacts) -> Self {
         Self { completion, facts, slot: None }
     }
@@ -267,11 +285,13 @@ impl Future for Delivery {
         if let Some(result) = this.completion.result(this.facts) {
             return Poll::Ready(result);
         }
-        match this.slot.and_then(|slot| wakers.get_mut(slot)) {
+        let place = this.slot.map(|slot| slot.get() as usize - 1);
+        match place.and_then(|place| wakers.get_mut(place)) {
             Some(waker) => waker.clone_from(cx.waker()),
             None => {
-                this.slot = Some(wakers.len());
                 wakers.push(cx.waker().clone());
+                // As many wait as a batch has records, which a u32 can count.
+                this.slot = u32::try_from(wakers.len()).ok().and_then(NonZeroU32::new);
             }
         }
         Poll::Pending

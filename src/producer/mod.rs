@@ -30,8 +30,8 @@ use crate::error::{CloseError, DeliveryError, ProduceError, SendError};
 use crate::record::size_upper_bound;
 use crate::time::{Clock, Duration, Instant, deadline};
 use accumulator::{Accumulator, Begin, Lacks, PartitionQueue, TopicQueues};
-use batch::Appended;
-use delivery::CallbackFn;
+use batch::{Append, Taken};
+use delivery::{CallbackFn, RecordFacts};
 use driver::Command;
 use memory::Reservation;
 use partitioner::partition_for_key;
@@ -258,8 +258,18 @@ enum Blocked {
     Refused(SendError),
 }
 
+/// A queue whose last batch has no room for a record.
+struct Full<'a> {
+    topic: &'a TopicQueues,
+    queue: &'a Arc<PartitionQueue>,
+    /// Whether the record may go to another partition.
+    sticky: bool,
+}
+
 impl Inner {
-    /// The whole way of a record when nothing is in its way.
+    /// The whole way of a record when nothing is in its way. Inlined, since what it gives is large: each move of it
+    /// through memory, written in small pieces and read in large ones, costs as much as the copy of a small record.
+    #[inline(always)]
     fn start(
         &self,
         record: &ProducerRecord<'_>,
@@ -269,8 +279,7 @@ impl Inner {
         if let Some(end) = self.accumulator.end() {
             return Err(Blocked::Refused(end));
         }
-        let topics = self.accumulator.topics();
-        let Some(topic) = topics.get(record.topic) else {
+        let Some(topic) = self.accumulator.topic(record.topic) else {
             check_topic(record.topic).map_err(Blocked::Refused)?;
             return Err(Blocked::Metadata);
         };
@@ -279,40 +288,57 @@ impl Inner {
                 return Err(Blocked::Refused(SendError::InvalidTimestamp { timestamp }));
             }
             Some(timestamp) => timestamp,
-            None => self.clock.now_millis(),
+            None => self.clock.recent_millis(),
         };
         let sticky = record.partition.is_none() && (record.key.is_none() || self.ignore_keys);
-        let count = topic.partitions.len();
-        let mut partition = self.partition(record, topic);
-        let mut queue = queue(record, topic, partition)?;
-        let mut appended = self.accumulator.append(queue, record, timestamp, callback);
-        if sticky && matches!(appended, Err(Lacks::Batch)) {
-            let next = topic.sticky.batch_full(partition, count);
-            if next != partition {
-                partition = next;
-                queue = self::queue(record, topic, partition)?;
-                appended = self.accumulator.append(queue, record, timestamp, callback);
+        let partition = self.partition(record, topic);
+        let queue = queue(record, topic, partition)?;
+        let appended = self.accumulator.append(queue, record, timestamp, callback);
+        let (partition, timestamp, taken) = match appended {
+            Append::Taken(taken) => (partition, timestamp, taken),
+            Append::NeedsBatch => {
+                let full = Full { topic, queue, sticky };
+                self.append_to_another(record, timestamp, callback, full, room)?
             }
+            Append::Closed => return Err(Blocked::Refused(self.accumulator.closed())),
+        };
+        if sticky {
+            topic.sticky.appended(partition, taken.size as usize, topic.partitions.len());
         }
-        if let Err(Lacks::Batch) = appended {
-            self.check_size(record).map_err(Blocked::Refused)?;
-            let begin = Begin { room, now: Instant::now() };
-            appended = self.accumulator.begin(queue, record, timestamp, callback, begin);
-        }
-        match appended {
-            Ok(Appended { delivery, size }) => {
-                if sticky {
-                    topic.sticky.appended(partition, size, count);
+        let facts = RecordFacts::new(taken.index, timestamp, record.key, record.value);
+        Ok(Delivery::new(taken.completion, facts))
+    }
+
+    /// The way of a record that begins a batch. Gives its partition and timestamp, and where it went.
+    #[cold]
+    fn append_to_another(
+        &self,
+        record: &ProducerRecord<'_>,
+        timestamp: i64,
+        callback: &mut Option<CallbackFn>,
+        Full { topic, queue, sticky }: Full<'_>,
+        room: Option<Reservation>,
+    ) -> Result<(i32, i64, Taken), Blocked> {
+        self.accumulator.seal_last(queue);
+        let mut queue = queue;
+        if sticky {
+            let next = topic.sticky.batch_full(queue.partition, topic.partitions.len());
+            if next != queue.partition {
+                queue = self::queue(record, topic, next)?;
+                match self.accumulator.append(queue, record, timestamp, callback) {
+                    Append::Taken(taken) => return Ok((next, timestamp, taken)),
+                    Append::NeedsBatch => self.accumulator.seal_last(queue),
+                    Append::Closed => return Err(Blocked::Refused(self.accumulator.closed())),
                 }
-                Ok(delivery)
             }
-            // Another thread began a batch, and filled it: there is no room for now.
-            Err(Lacks::Batch) => Err(Blocked::Memory(0)),
+        }
+        self.check_size(record).map_err(Blocked::Refused)?;
+        let timestamp = record.timestamp.unwrap_or_else(|| self.clock.now_millis());
+        let begin = Begin { room, now: Instant::now() };
+        match self.accumulator.begin(queue, record, timestamp, callback, begin) {
+            Ok(taken) => Ok((queue.partition, timestamp, taken)),
             Err(Lacks::Memory(needed)) => Err(Blocked::Memory(needed)),
-            Err(Lacks::Open) => {
-                let end = self.accumulator.end().unwrap_or(SendError::Closed);
-                Err(Blocked::Refused(end))
-            }
+            Err(Lacks::Open) => Err(Blocked::Refused(self.accumulator.closed())),
         }
     }
 

@@ -4,18 +4,16 @@
 //! begun (its linger starts), or a batch was filled. Neither sequences nor leaders are known here.
 
 mod queue;
+mod topics;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use arc_swap::{ArcSwap, Guard};
-use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::error::SendError;
-use crate::producer::batch::{Appended, Batch};
+use crate::producer::batch::{Append, Batch, Taken};
 use crate::producer::delivery::{CallbackFn, Completion};
 use crate::producer::memory::{Memory, Reservation};
 use crate::producer::partitioner::Sticky;
@@ -23,14 +21,16 @@ use crate::producer::record::ProducerRecord;
 use crate::record::{Codec, size_upper_bound};
 use crate::time::Instant;
 
-pub(crate) use queue::{Append, Front, PartitionQueue};
-
-type Topics = HashMap<Arc<str>, Arc<TopicQueues>, RandomState>;
+pub(crate) use queue::{Front, PartitionQueue};
+pub(crate) use topics::TopicQueues;
+use topics::Topics;
 
 /// All queues of one producer.
 #[derive(Debug)]
 pub(crate) struct Accumulator {
-    topics: ArcSwap<Topics>,
+    topics: Topics,
+    /// Those of all topics.
+    queues: Mutex<Vec<Arc<PartitionQueue>>>,
     /// Set once, when no record may enter any more; guards the making of queues.
     end: Mutex<Option<SendError>>,
     /// Whether `end` is not set: what a send looks at.
@@ -45,13 +45,6 @@ pub(crate) struct Accumulator {
     flushing: AtomicUsize,
 }
 
-/// The queues of one topic's partitions.
-#[derive(Debug)]
-pub(crate) struct TopicQueues {
-    pub(crate) partitions: Vec<Arc<PartitionQueue>>,
-    pub(crate) sticky: Arc<Sticky>,
-}
-
 /// With what a batch is begun.
 #[derive(Debug)]
 pub(crate) struct Begin {
@@ -60,11 +53,9 @@ pub(crate) struct Begin {
     pub(crate) now: Instant,
 }
 
-/// What an append lacks.
+/// What a new batch lacks.
 #[derive(Debug)]
 pub(crate) enum Lacks {
-    /// Room in the last batch, or a batch.
-    Batch,
     /// Memory for a batch that holds the record.
     Memory(usize),
     /// A producer that is open.
@@ -74,7 +65,8 @@ pub(crate) enum Lacks {
 impl Accumulator {
     pub(crate) fn new(memory: Arc<Memory>, batch_size: usize, codec: Codec, seed: u64) -> Self {
         Self {
-            topics: ArcSwap::default(),
+            topics: Topics::default(),
+            queues: Mutex::default(),
             end: Mutex::new(None),
             open: AtomicBool::new(true),
             memory,
@@ -96,9 +88,10 @@ impl Accumulator {
         self.codec
     }
 
-    /// The topics whose partitions are known; a lock-free look.
-    pub(crate) fn topics(&self) -> Guard<Arc<Topics>> {
-        self.topics.load()
+    /// The topic's queues, if its partitions are known; a lock-free look.
+    #[inline]
+    pub(crate) fn topic(&self, name: &str) -> Option<&TopicQueues> {
+        self.topics.get(name)
     }
 
     /// Takes up what is known of the topic's partitions: makes queues for new ones, and lets keyless records go to those
@@ -109,7 +102,7 @@ impl Accumulator {
         led: impl ExactSizeIterator<Item = bool>,
     ) -> Result<(), SendError> {
         self.grow(topic, led.len())?;
-        if let Some(known) = self.topics.load().get(topic) {
+        if let Some(known) = self.topics.get(topic) {
             known.sticky.set_led(led);
         }
         Ok(())
@@ -120,47 +113,46 @@ impl Accumulator {
         if let Some(end) = &*end {
             return Err(end.clone());
         }
-        let now = self.topics.load();
-        if now.get(topic).is_some_and(|known| known.partitions.len() >= partitions) {
+        let known = self.topics.get(topic);
+        if known.is_some_and(|known| known.partitions.len() >= partitions) {
             return Ok(());
         }
-        let mut topics = Topics::clone(&now);
-        let known = topics.get(topic);
         let name = known
             .and_then(|known| known.partitions.first())
             .map_or_else(|| Arc::from(topic), |queue| Arc::clone(&queue.topic));
+        let mut all = self.queues.lock();
         let sticky = known.map_or_else(
-            || Arc::new(Sticky::new(self.batch_size, self.seed ^ topics.len() as u64)),
+            || Arc::new(Sticky::new(self.batch_size, self.seed ^ all.len() as u64)),
             |known| Arc::clone(&known.sticky),
         );
         let mut queues = known.map(|known| known.partitions.clone()).unwrap_or_default();
         for partition in queues.len()..partitions {
             let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-            queues.push(Arc::new(PartitionQueue::new(Arc::clone(&name), partition)));
+            let queue = Arc::new(PartitionQueue::new(Arc::clone(&name), partition));
+            all.push(Arc::clone(&queue));
+            queues.push(queue);
         }
-        topics.insert(name, Arc::new(TopicQueues { partitions: queues, sticky }));
-        self.topics.store(Arc::new(topics));
+        self.topics.set(&name, TopicQueues::new(queues, sticky));
         Ok(())
     }
 
     /// Appends the record to its partition's last batch.
+    #[inline]
     pub(crate) fn append(
         &self,
-        queue: &Arc<PartitionQueue>,
+        queue: &PartitionQueue,
         record: &ProducerRecord<'_>,
         timestamp: i64,
         callback: &mut Option<CallbackFn>,
-    ) -> Result<Appended, Lacks> {
-        match queue.append(record, timestamp, self.batch_size, self.codec, callback) {
-            Append::Done(appended) => return Ok(appended),
-            Append::Closed => return Err(Lacks::Open),
-            Append::NeedsBatch(None) => {}
-            Append::NeedsBatch(Some(unsealed)) => {
-                queue.seal(unsealed, self.codec);
-                self.announce(queue);
-            }
+    ) -> Append {
+        queue.append(record, timestamp, self.batch_size, callback)
+    }
+
+    /// The partition's last batch has no room for a record: it is compressed by the caller, who filled it.
+    pub(crate) fn seal_last(&self, queue: &Arc<PartitionQueue>) {
+        if queue.seal_last(self.codec) {
+            self.announce(queue);
         }
-        Err(Lacks::Batch)
     }
 
     /// Appends the record to a new batch, in `room` or in memory that is free now.
@@ -171,18 +163,19 @@ impl Accumulator {
         timestamp: i64,
         callback: &mut Option<CallbackFn>,
         Begin { room, now }: Begin,
-    ) -> Result<Appended, Lacks> {
+    ) -> Result<Taken, Lacks> {
         let size = size_upper_bound(record.key, record.value, record.headers).max(self.batch_size);
         let room = room.filter(|room| room.bytes() >= size);
         let room = room.or_else(|| self.memory.try_reserve(size)).ok_or(Lacks::Memory(size))?;
         let completion = Completion::new(Arc::clone(&queue.topic), queue.partition);
         let batch = Batch::new(self.next_batch_id(), now, completion, room);
         match queue.append_new(batch, record, timestamp, self.batch_size, callback) {
-            Append::Done(appended) => {
+            Append::Taken(taken) => {
                 self.announce(queue);
-                Ok(appended)
+                Ok(taken)
             }
-            Append::NeedsBatch(_) => Err(Lacks::Batch),
+            // Another thread began a batch, and filled it: there is no room for now.
+            Append::NeedsBatch => Err(Lacks::Memory(0)),
             Append::Closed => Err(Lacks::Open),
         }
     }
@@ -228,17 +221,15 @@ impl Accumulator {
     /// Lets no record enter any more, and drops the batches that wait, which tells their records.
     pub(crate) fn close(&self, end: SendError) {
         self.refuse(end);
-        let topics = self.topics.load();
-        for queue in topics.values().flat_map(|topic| &topic.partitions) {
+        let queues = self.queues.lock().clone();
+        for queue in queues {
             drop(queue.close());
         }
     }
 
     /// The queues that have batches, whether or not those who appended have announced them yet.
     pub(crate) fn queues_with_batches(&self) -> Vec<Arc<PartitionQueue>> {
-        let topics = self.topics.load();
-        let queues = topics.values().flat_map(|topic| &topic.partitions);
-        queues.filter(|queue| !queue.is_empty()).cloned().collect()
+        self.queues.lock().iter().filter(|queue| !queue.is_empty()).cloned().collect()
     }
 
     /// Refuses records from now on; what was accepted goes on.
@@ -247,7 +238,13 @@ impl Accumulator {
         self.open.store(false, Ordering::Release);
     }
 
+    /// What to tell a record that came too late.
+    pub(crate) fn closed(&self) -> SendError {
+        self.end().unwrap_or(SendError::Closed)
+    }
+
     /// Why no record may enter any more.
+    #[inline]
     pub(crate) fn end(&self) -> Option<SendError> {
         if self.open.load(Ordering::Acquire) { None } else { self.end.lock().clone() }
     }

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::producer::batch::{Appended, Batch};
+use crate::producer::batch::{Append, Batch};
 use crate::producer::delivery::{CallbackFn, Completion};
 use crate::producer::record::ProducerRecord;
-use crate::record::{BatchBuilder, Codec};
+use crate::record::Codec;
 use crate::time::{Duration, Instant};
 use crate::types::{Compression, TopicPartition};
 
@@ -29,23 +29,6 @@ pub(crate) struct PartitionQueue {
 struct Batches {
     queue: VecDeque<Batch>,
     closed: bool,
-}
-
-/// What came of an append.
-#[derive(Debug)]
-pub(crate) enum Append {
-    Done(Appended),
-    /// The last batch has no room, or there is none: make one and call [`PartitionQueue::append_new`]. If the last
-    /// batch is to be compressed, that is the caller's, who filled it.
-    NeedsBatch(Option<Unsealed>),
-    Closed,
-}
-
-/// A full batch's records on their way to be compressed by the thread that filled it.
-#[derive(Debug)]
-pub(crate) struct Unsealed {
-    batch: u64,
-    builder: BatchBuilder,
 }
 
 /// The state of a queue's front.
@@ -72,27 +55,22 @@ impl PartitionQueue {
     }
 
     /// Appends to the last batch while it stays within `limit` bytes.
+    #[inline]
     pub(crate) fn append(
         &self,
         record: &ProducerRecord<'_>,
         timestamp: i64,
         limit: usize,
-        codec: Codec,
         callback: &mut Option<CallbackFn>,
     ) -> Append {
         let mut batches = self.batches.lock();
         if batches.closed {
             return Append::Closed;
         }
-        let Some(last) = batches.queue.back_mut() else { return Append::NeedsBatch(None) };
-        if let Some(appended) = last.append(record, timestamp, limit, callback) {
-            return Append::Done(appended);
+        match batches.queue.back_mut() {
+            Some(last) => last.append(record, timestamp, limit, callback),
+            None => Append::NeedsBatch,
         }
-        // Compressing takes long: it happens outside of the lock, by the thread that filled the batch.
-        let batch = last.id;
-        let unsealed =
-            if codec.compression() == Compression::None { None } else { last.start_sealing() };
-        Append::NeedsBatch(unsealed.map(|builder| Unsealed { batch, builder }))
     }
 
     /// Appends to the last batch if another thread has made one in the meantime, otherwise to `batch`, which becomes
@@ -109,17 +87,16 @@ impl PartitionQueue {
         if batches.closed {
             return Append::Closed;
         }
-        let last = batches.queue.back_mut();
-        if let Some(appended) = last.and_then(|b| b.append(record, timestamp, limit, callback)) {
-            return Append::Done(appended);
+        if let Some(last) = batches.queue.back_mut()
+            && let Append::Taken(taken) = last.append(record, timestamp, limit, callback)
+        {
+            return Append::Taken(taken);
         }
-        match batch.append(record, timestamp, limit, callback) {
-            Some(appended) => {
-                batches.queue.push_back(batch);
-                Append::Done(appended)
-            }
-            None => Append::NeedsBatch(None),
+        let appended = batch.append(record, timestamp, limit, callback);
+        if let Append::Taken(_) = appended {
+            batches.queue.push_back(batch);
         }
+        appended
     }
 
     /// Whether no batch waits here.
@@ -127,14 +104,24 @@ impl PartitionQueue {
         self.batches.lock().queue.is_empty()
     }
 
-    /// Compresses a full batch and puts it back. If it has expired meanwhile, its records have ended already.
-    pub(crate) fn seal(&self, unsealed: Unsealed, codec: Codec) {
-        let Unsealed { batch, builder } = unsealed;
+    /// Compresses the last batch, which then takes no more records; whether there was anything to do. Compressing takes
+    /// long, so the lock is not held meanwhile. A batch that expires in that time has told its records already.
+    pub(crate) fn seal_last(&self, codec: Codec) -> bool {
+        if codec.compression() == Compression::None {
+            return false;
+        }
+        let (id, builder) = {
+            let mut batches = self.batches.lock();
+            let Some(last) = batches.queue.back_mut() else { return false };
+            let Some(builder) = last.start_sealing() else { return false };
+            (last.id, builder)
+        };
         let sealed = builder.seal(codec);
         let mut batches = self.batches.lock();
-        if let Some(batch) = batches.queue.iter_mut().rev().find(|b| b.id == batch) {
+        if let Some(batch) = batches.queue.iter_mut().rev().find(|batch| batch.id == id) {
             batch.finish_sealing(sealed);
         }
+        true
     }
 
     /// Whether the caller is the one to put the queue on the sender's list.

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::error::DeliveryError;
 use crate::producer::accumulator::Begin;
-use crate::producer::delivery::{Delivery, RecordMetadata};
+use crate::producer::batch::Append;
+use crate::producer::delivery::{Delivery, RecordFacts, RecordMetadata};
 use crate::producer::memory::Memory;
 use crate::producer::record::ProducerRecord;
 use crate::protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
@@ -138,16 +139,21 @@ impl World {
         self.next_value += 1;
         let bytes = value.to_be_bytes();
         let record = ProducerRecord::new("t", &bytes);
-        let topics = self.accumulator.topics();
-        let queue = &topics["t"].partitions[usize::try_from(partition).unwrap()];
+        let queue =
+            &self.accumulator.topic("t").unwrap().partitions[partition.unsigned_abs() as usize];
         let (accumulator, none) = (&self.accumulator, &mut None);
-        let begin = Begin { room: None, now: self.now };
-        let appended = accumulator
-            .append(queue, &record, 1, none)
-            .or_else(|_full| accumulator.begin(queue, &record, 1, none, begin))
-            .unwrap();
-        drop(topics);
-        let delivery = appended.delivery;
+        let taken = match accumulator.append(queue, &record, 1, none) {
+            Append::Taken(taken) => taken,
+            _ => {
+                accumulator.seal_last(queue);
+                let begin = Begin { room: None, now: self.now };
+                accumulator.begin(queue, &record, 1, none, begin).unwrap()
+            }
+        };
+        let delivery = Delivery::new(
+            taken.completion,
+            RecordFacts::new(taken.index, 1, record.key, record.value),
+        );
         self.sent.push(Sent { partition, value, delivery, result: None });
     }
 
