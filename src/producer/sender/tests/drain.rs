@@ -1,0 +1,60 @@
+//! Which batches leave, and when.
+
+use super::*;
+
+/// When each request takes one batch only, the partitions take turns.
+#[test]
+fn small_requests_are_fair() {
+    let mut world = World::new(SenderConfig { max_request_size: 1, ..config() }, 6, 1);
+    for partition in [0, 2, 4] {
+        for _ in 0..40 {
+            world.send(partition);
+        }
+    }
+    let mut turns = Vec::new();
+    for _ in 0..60 {
+        world.now += MS(5);
+        world.step();
+        if world.unanswered_id {
+            world.give_id();
+        }
+        if let Some(produce) = world.wire.get(&BrokerId(0)).and_then(VecDeque::front) {
+            turns.push(produce.request.topic_data[0].partition_data[0].index);
+            world.answer(BrokerId(0), None);
+        }
+    }
+    let first: Vec<_> = turns.iter().take(9).copied().collect();
+    for partition in [0, 2, 4] {
+        let count = first.iter().filter(|&&p| p == partition).count();
+        assert!((2..=4).contains(&count), "{turns:?}");
+    }
+}
+
+/// KIP-219: a broker that throttles gets nothing until its time is over, and others are not held up.
+#[test]
+fn a_throttling_broker_is_left_alone() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    let produce = world.pop(BrokerId(0)).unwrap();
+    let response = ProduceResponse { throttle_time_ms: 300, ..world.apply(&produce, None) };
+    world.sender.handle_produced(produce.token, Ok(response), world.now);
+    let until = world.now + MS(300);
+    send_batch(&mut world, 0);
+    send_batch(&mut world, 1);
+    assert!(world.wire[&BrokerId(0)].is_empty());
+    assert_eq!(world.wire[&BrokerId(1)].len(), 1);
+    assert_eq!(world.sender.next_deadline(), Some(until));
+    world.now = until;
+    world.step();
+    assert_eq!(world.wire[&BrokerId(0)].len(), 1);
+}
+
+#[test]
+fn nothing_to_do_has_no_deadline() {
+    let mut world = settled(config());
+    world.step();
+    assert_eq!(world.sender.next_deadline(), None);
+    world.send(0);
+    world.step();
+    assert_eq!(world.sender.next_deadline(), Some(world.now + MS(5)), "linger");
+}

@@ -1,0 +1,41 @@
+//! Attempts, and the pauses between them.
+
+use super::*;
+
+#[test]
+fn retries_are_counted_and_back_off() {
+    let mut world = settled(SenderConfig { retries: 2, ..config() });
+    send_batch(&mut world, 0);
+    for attempt in 1..=2 {
+        world.answer(BrokerId(0), Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+        world.step();
+        assert!(world.wire[&BrokerId(0)].is_empty(), "attempt {attempt} is not repeated at once");
+        let wait = world.sender.next_deadline().unwrap() - world.now;
+        assert!((MS(16)..=MS(50)).contains(&wait), "{wait:?}");
+        world.now += wait;
+        world.step();
+        assert_eq!(world.wire[&BrokerId(0)].len(), 1);
+    }
+    world.answer(BrokerId(0), Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+    world.collect();
+    let error = world.sent[2].result.clone().unwrap().unwrap_err();
+    assert_eq!(error.kind(), &DeliveryErrorKind::Refused(ErrorCode::NOT_ENOUGH_REPLICAS));
+    assert_eq!((error.attempts(), error.persistence()), (3, Persistence::NotWritten));
+}
+
+/// A connection that closed before the request got to it costs neither an attempt nor a back-off.
+#[test]
+fn an_unsent_request_goes_again_at_once() {
+    let mut world = settled(SenderConfig { retries: 0, ..config() });
+    send_batch(&mut world, 0);
+    let produce = world.pop(BrokerId(0)).unwrap();
+    world.sender.handle_unsent(produce.token, world.now);
+    world.step();
+    world.step();
+    let again = world.pop(BrokerId(0)).unwrap();
+    assert_eq!(again.request, produce.request, "the same bytes");
+    let response = world.apply(&again, None);
+    world.sender.handle_produced(again.token, Ok(response), world.now);
+    world.collect();
+    world.check("unsent");
+}
