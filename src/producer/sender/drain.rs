@@ -57,35 +57,74 @@ impl Sender {
         false
     }
 
+    /// Who is served goes to the end of the line, so the longest unserved goes first, whatever other brokers take
+    /// meanwhile (KAFKA-13834).
     fn drain_round(&mut self, now: Instant, identity: Option<ProducerIdentity>) -> bool {
         let mut drafts: BTreeMap<BrokerId, Draft> = BTreeMap::new();
-        let mut left_out = None;
-        for at in 0..self.active.len() {
-            let Some(&index) = self.active.get(at) else { break };
-            let Some((candidate, size)) = self.candidate(index, now, identity) else { continue };
-            let Some(node) = self.ready_leader(index, now) else { continue };
-            let draft = drafts.entry(node).or_default();
-            if !draft.batches.is_empty() && draft.size + size > self.config.max_request_size {
-                left_out = left_out.or(Some(at));
-                continue;
+        let mut line = std::mem::take(&mut self.active);
+        let mut served = Vec::new();
+        line.retain(|&index| {
+            let serves = self.serve(index, &mut drafts, identity, now);
+            if serves {
+                served.push(index);
             }
-            if let Some((batch, size)) = self.enlist(index, candidate, node, identity, now) {
-                draft.size += size;
-                let topic_id = self.topic_id(index);
-                draft.batches.push(SentBatch { partition: index, batch, topic_id });
-            }
-        }
-        // Who found no room goes first in the next request; otherwise the turn moves on by one.
-        let turn = left_out.unwrap_or(usize::from(self.active.len() > 1));
-        drafts.retain(|_, draft| !draft.batches.is_empty());
-        let progress = !drafts.is_empty();
-        if progress {
-            self.active.rotate_left(turn);
-        }
+            !serves
+        });
+        let progress = !served.is_empty();
+        line.append(&mut served);
+        self.active = line;
         for (node, draft) in drafts {
             self.dispatch(node, draft);
         }
         progress
+    }
+
+    /// Puts a batch of the partition into its leader's request, if there is one that may go and fits.
+    fn serve(
+        &mut self,
+        index: usize,
+        drafts: &mut BTreeMap<BrokerId, Draft>,
+        identity: Option<ProducerIdentity>,
+        now: Instant,
+    ) -> bool {
+        // What costs least is asked first: with many partitions most have to wait for their broker.
+        let leader = self.partitions.get(index).and_then(|partition| partition.leadership.leader);
+        let readiness = leader.map(|node| self.readiness(node, now));
+        match readiness {
+            Some(Readiness::Busy) => return false,
+            Some(Readiness::Until(until)) => {
+                self.wake_at(until);
+                return false;
+            }
+            Some(Readiness::Ready | Readiness::Unconnected) | None => {}
+        }
+        let Some((candidate, size)) = self.candidate(index, now, identity) else { return false };
+        let Some(node) = leader else {
+            self.wants_metadata = true;
+            return false;
+        };
+        if readiness == Some(Readiness::Unconnected) {
+            self.nodes.entry(node).or_default().state = NodeState::Connecting;
+            self.actions.push(Action::Connect(node));
+            return false;
+        }
+        let used = drafts.get(&node).map_or(0, |draft| draft.size);
+        if used > 0 && used + size > self.config.max_request_size {
+            return false;
+        }
+        let Some((batch, size)) = self.enlist(index, candidate, node, identity, now) else {
+            return false;
+        };
+        let topic_id = self.topic_id(index);
+        let draft = drafts.entry(node).or_default();
+        draft.size += size;
+        draft.batches.push(SentBatch { partition: index, batch, topic_id });
+        true
+    }
+
+    fn readiness(&self, node: BrokerId, now: Instant) -> Readiness {
+        let node = self.nodes.get(&node);
+        node.map_or(Readiness::Unconnected, |node| node.readiness(self.config.max_in_flight, now))
     }
 
     /// What the partition may send at `now`, with its size, as far as order and sequence go.
@@ -133,25 +172,6 @@ impl Sender {
             }
             Front::Empty | Front::Sealing => None,
         }
-    }
-
-    /// The partition's leader, if a request can go to it now; otherwise what is missing is asked for.
-    fn ready_leader(&mut self, index: usize, now: Instant) -> Option<BrokerId> {
-        let Some(leader) = self.partitions.get(index)?.leadership.leader else {
-            self.wants_metadata = true;
-            return None;
-        };
-        let node = self.nodes.entry(leader).or_default();
-        match node.readiness(self.config.max_in_flight, now) {
-            Readiness::Ready => return Some(leader),
-            Readiness::Busy => {}
-            Readiness::Until(until) => self.wake_at(until),
-            Readiness::Unconnected => {
-                node.state = NodeState::Connecting;
-                self.actions.push(Action::Connect(leader));
-            }
-        }
-        None
     }
 
     /// Takes the batch into the window as in flight and stamps it, unless it is stamped already.

@@ -58,3 +58,35 @@ fn nothing_to_do_has_no_deadline() {
     world.step();
     assert_eq!(world.sender.next_deadline(), Some(world.now + MS(5)), "linger");
 }
+
+/// Two brokers of fifty partitions each, and requests of one batch: however many requests one takes between two of the
+/// other, each broker serves its own partitions in turn (KAFKA-13834).
+#[test]
+fn a_busy_broker_does_not_starve_the_partitions_of_another() {
+    for pace in [1, 7, 48, 49, 50, 51, 99, 100] {
+        let config = SenderConfig {
+            idempotent: false,
+            max_in_flight: 1,
+            max_request_size: 1,
+            linger: Duration::ZERO,
+            ..config()
+        };
+        let mut world = World::new(config, 100, 1);
+        (0..100).for_each(|partition| world.send(partition));
+        let mut served = vec![0; 100];
+        for turn in 1..=pace * 100 {
+            world.step();
+            world.step();
+            for node in [Some(BrokerId(0)), (turn % pace == 0).then_some(BrokerId(1))] {
+                let Some(produce) = node.and_then(|node| world.pop(node)) else { continue };
+                let partition = produce.request.topic_data[0].partition_data[0].index;
+                served[usize::try_from(partition).unwrap()] += 1;
+                let response = world.apply(&produce, None);
+                world.sender.handle_produced(produce.token, Ok(response), world.now);
+                world.send(partition);
+            }
+        }
+        let slow: Vec<_> = served.iter().copied().skip(1).step_by(2).collect();
+        assert!(slow.iter().all(|times| (1..=3).contains(times)), "1 in {pace}: {slow:?}");
+    }
+}
