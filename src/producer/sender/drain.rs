@@ -112,7 +112,7 @@ impl Sender {
         if used > 0 && used + size > self.config.max_request_size {
             return false;
         }
-        let Some((batch, size)) = self.enlist(index, candidate, node, identity, now) else {
+        let Some((batch, size)) = self.enlist(index, candidate, identity, now) else {
             return false;
         };
         let topic_id = self.topic_id(index);
@@ -136,14 +136,13 @@ impl Sender {
     ) -> Option<(Candidate, usize)> {
         let bumping = self.sequencer.is_bumping();
         let urgent = self.closing || self.accumulator.is_urgent();
-        let partition = self.partitions.get(index)?;
+        let partition = self.partitions.get_mut(index)?;
         let in_flight = partition.in_flight();
         // Without idempotence, one in flight is how order is asked for.
         if identity.is_none() && self.config.max_in_flight == 1 && in_flight > 0 {
             return None;
         }
-        if let Some((at, slot)) = partition.first_waiting(bumping) {
-            let SlotState::Waiting { not_before } = slot.state else { return None };
+        if let Some((at, not_before)) = partition.first_waiting(bumping) {
             // Splits make windows longer: a sixth beside an unanswered first would make the broker forget the first.
             let permitted = identity.is_none_or(|identity| {
                 (at < IDEMPOTENT_WINDOW || in_flight == 0)
@@ -152,7 +151,9 @@ impl Sender {
             if !permitted {
                 return None;
             }
-            if now < not_before {
+            let leadership = partition.leadership;
+            let slot = partition.window.get_mut(at)?;
+            if now < not_before && !slot.skip_pause(leadership, now) {
                 self.wake_at(not_before);
                 return None;
             }
@@ -179,7 +180,6 @@ impl Sender {
         &mut self,
         index: usize,
         candidate: Candidate,
-        node: BrokerId,
         identity: Option<ProducerIdentity>,
         now: Instant,
     ) -> Option<(u64, usize)> {
@@ -211,7 +211,7 @@ impl Sender {
         }
         slot.state = SlotState::InFlight;
         slot.batch.attempts += 1;
-        slot.sent_to = Some((node, partition.leadership.epoch));
+        slot.sent_to_epoch = Some(partition.leadership.epoch);
         Some((slot.batch.id, slot.batch.size()))
     }
 

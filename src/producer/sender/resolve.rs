@@ -142,14 +142,8 @@ impl Sender {
                 slot.maybe_written = may_be_written(slot.maybe_written, written);
                 let attempt = slot.batch.attempts.saturating_sub(1);
                 let backoff = self.config.retry_backoff.wait(attempt, self.random.f64());
-                let moved = slot.sent_to.is_some_and(|(node, epoch)| {
-                    partition.leadership.epoch > epoch
-                        && partition.leadership.leader.is_some_and(|leader| leader != node)
-                });
-                // A leader that is known to be another one need not be waited for (KIP-951).
-                let backoff = if moved && slot.may_hurry() { Duration::ZERO } else { backoff };
                 slot.state = SlotState::Waiting { not_before: now + backoff };
-                self.wants_metadata |= refresh && !moved;
+                self.wants_metadata |= refresh && !slot.is_behind(partition.leadership);
             }
             Verdict::Bump => {
                 slot.maybe_written = false;

@@ -38,8 +38,8 @@ pub(super) struct Slot {
     pub(super) state: SlotState,
     /// Whether an attempt may have left its records in the log.
     pub(super) maybe_written: bool,
-    /// To whom the last attempt went, and under which leader epoch.
-    pub(super) sent_to: Option<(BrokerId, i32)>,
+    /// Under which leader epoch the last attempt went out.
+    pub(super) sent_to_epoch: Option<i32>,
     /// After how many attempts the next one last went without a pause.
     hurried: Option<u32>,
 }
@@ -74,9 +74,14 @@ impl Partition {
     }
 
     /// The first batch that waits to be sent; under a pending bump, the first whose fate is to be found out.
-    pub(super) fn first_waiting(&self, bumping: bool) -> Option<(usize, &Slot)> {
-        let mut waiting = self.window.iter().enumerate().filter(|(_, slot)| slot.is_waiting());
-        waiting.find(|(_, slot)| !bumping || slot.has_unknown_fate())
+    /// And when its pause is over.
+    pub(super) fn first_waiting(&self, bumping: bool) -> Option<(usize, Instant)> {
+        self.window.iter().enumerate().find_map(|(at, slot)| match slot.state {
+            SlotState::Waiting { not_before } if !bumping || slot.has_unknown_fate() => {
+                Some((at, not_before))
+            }
+            _ => None,
+        })
     }
 
     /// Whether every batch before `index` has been acknowledged.
@@ -122,7 +127,7 @@ impl Slot {
             stamp: None,
             state: SlotState::Waiting { not_before: now },
             maybe_written: false,
-            sent_to: None,
+            sent_to_epoch: None,
             hurried: None,
         }
     }
@@ -136,6 +141,21 @@ impl Slot {
             self.hurried = Some(attempts);
         }
         may
+    }
+
+    /// Whether the partition has got another leader, or the same for another term, since the last attempt.
+    pub(super) fn is_behind(&self, leadership: Leadership) -> bool {
+        leadership.leader.is_some()
+            && self.sent_to_epoch.is_some_and(|epoch| leadership.epoch > epoch)
+    }
+
+    /// Ends the pause before the next attempt if a new leader has become known: it did not fail (KIP-951).
+    pub(super) fn skip_pause(&mut self, leadership: Leadership, now: Instant) -> bool {
+        let skip = self.is_behind(leadership) && self.may_hurry();
+        if skip {
+            self.state = SlotState::Waiting { not_before: now };
+        }
+        skip
     }
 
     /// Whether it may have been written, and sending it again would tell.

@@ -39,3 +39,24 @@ fn an_unsent_request_goes_again_at_once() {
     world.collect();
     world.check("unsent");
 }
+
+/// A leader that becomes known during the pause ends it, once: brokers that name each other must not keep a batch going
+/// as fast as the network does.
+#[test]
+fn a_new_leader_ends_the_pause() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    world.answer(BrokerId(0), Some(ErrorCode::REQUEST_TIMED_OUT));
+    world.step();
+    assert!(world.wire[&BrokerId(0)].is_empty(), "the same leader gets it after the pause");
+    for (leader, hurries) in [(1, true), (0, false)] {
+        (world.leaders[0], world.epoch) = (BrokerId(leader), world.epoch + 1);
+        world.tell_metadata();
+        world.step();
+        world.step();
+        assert_eq!(world.wire[&BrokerId(leader)].len(), usize::from(hurries));
+        world.answer(BrokerId(leader), Some(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+    }
+    world.heal();
+    world.check("new leader");
+}
