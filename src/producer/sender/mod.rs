@@ -277,14 +277,7 @@ impl Sender {
         let node = self.nodes.entry(sent.node).or_default();
         node.in_flight = node.in_flight.saturating_sub(1);
         node.state = NodeState::Unconnected;
-        for SentBatch { partition, batch, .. } in sent.batches {
-            let Some(partition) = self.partitions.get_mut(partition) else { continue };
-            let at = partition.position(batch);
-            if let Some(slot) = at.and_then(|at| partition.window.get_mut(at)) {
-                slot.state = SlotState::Waiting { not_before: now };
-                slot.batch.attempts = slot.batch.attempts.saturating_sub(1);
-            }
-        }
+        self.resolve_unsent(&sent, now);
     }
 
     /// From now on linger counts for nothing, and what waits is to be sent.

@@ -32,6 +32,22 @@ impl Sender {
         }
     }
 
+    /// The request goes out again at once, and what has expired meanwhile does not.
+    pub(super) fn resolve_unsent(&mut self, sent: &Sent, now: Instant) {
+        for &SentBatch { partition: index, batch, .. } in &sent.batches {
+            let Some(partition) = self.partitions.get_mut(index) else { continue };
+            let Some(at) = partition.position(batch) else { continue };
+            let Some(slot) = partition.window.get_mut(at) else { continue };
+            if matches!(slot.state, SlotState::Abandoned) {
+                self.fail(index, at, Written::No, Heard::NotSent, now);
+                self.settle(index);
+            } else {
+                slot.state = SlotState::Waiting { not_before: now };
+                slot.batch.attempts = slot.batch.attempts.saturating_sub(1);
+            }
+        }
+    }
+
     /// Nothing more will be heard of the request.
     pub(super) fn resolve_lost(&mut self, sent: &Sent, error: &ClientError, now: Instant) {
         let heard = match error {
@@ -165,6 +181,10 @@ impl Sender {
                 }
             }
         }
+        self.settle(index);
+    }
+
+    fn settle(&mut self, index: usize) {
         if let Some(partition) = self.partitions.get_mut(index) {
             partition.settle();
         }

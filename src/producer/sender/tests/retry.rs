@@ -60,3 +60,22 @@ fn a_new_leader_ends_the_pause() {
     world.heal();
     world.check("new leader");
 }
+
+/// A request that turns out never to have left, after its records were told that they had expired, is not sent after all.
+#[test]
+fn an_unsent_request_does_not_bring_expired_records_back() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    world.now += MS(10_000);
+    world.step();
+    let produce = world.pop(BrokerId(0)).unwrap();
+    world.sender.handle_unsent(produce.token, world.now);
+    world.step();
+    world.step();
+    assert!(world.wire[&BrokerId(0)].is_empty());
+    assert_eq!(world.memory.available(), TOTAL);
+    send_batch(&mut world, 0);
+    world.heal();
+    world.check("unsent");
+    assert_eq!(world.logs[&0].records.len(), 2);
+}
