@@ -202,8 +202,8 @@ impl Batch {
         end.map(|mut end| end.tell(outcome)).is_some()
     }
 
-    /// Makes two batches of it, each with half of the records; `next_id` is for the second. The second shares memory,
-    /// age and history. `None`, and unchanged, if it cannot be split or its records cannot be read.
+    /// Makes two batches of it, each with half of the records; `next_id` is for the second. Both begin anew to count
+    /// attempts; the second shares memory, age and the last error. `None`, and unchanged, if it cannot be split or its records cannot be read.
     pub(crate) fn split(&mut self, codec: Codec, next_id: u64) -> Option<Self> {
         let Body::Sealed(sealed) = &self.body else { return None };
         let at = self.count / 2;
@@ -217,7 +217,7 @@ impl Batch {
         let next = Self {
             id: next_id,
             created: self.created,
-            attempts: self.attempts,
+            attempts: 0,
             last_error: self.last_error.clone(),
             body: Body::Sealed(after),
             count: self.count - at,
@@ -226,6 +226,7 @@ impl Batch {
             reservation: room,
         };
         (self.body, self.count, self.end) = (Body::Sealed(before), at, Some(end));
+        self.attempts = 0;
         Some(next)
     }
 

@@ -3,7 +3,7 @@
 //! keeps its own. Halving ends: a single record is refused for good (KAFKA-8350).
 
 use crate::producer::sender::Sender;
-use crate::producer::sender::window::{Slot, SlotState};
+use crate::producer::sender::window::Slot;
 use crate::time::Instant;
 
 impl Sender {
@@ -15,7 +15,7 @@ impl Sender {
         let Some(rest) = slot.batch.split(codec, id) else { return false };
         let mut rest = Slot::new(rest, now);
         rest.stamp = slot.stamp.map(|stamp| stamp.after(slot.batch.count()));
-        slot.state = SlotState::Waiting { not_before: now };
+        slot.restart(now);
         slot.write_stamp();
         rest.write_stamp();
         tracing::debug!(

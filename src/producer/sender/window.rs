@@ -132,6 +132,12 @@ impl Slot {
         }
     }
 
+    /// What the batch has become is sent as if for the first time.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.state = SlotState::Waiting { not_before: now };
+        self.hurried = None;
+    }
+
     /// Whether the next attempt may go without a pause: never twice in a row, or brokers that name each other as the
     /// leader, or never take a sequence, would keep it going as fast as the network does.
     pub(super) fn may_hurry(&mut self) -> bool {

@@ -52,3 +52,21 @@ fn halves_of_the_first_batch_go_alone() {
     world.heal();
     world.check("halves");
 }
+
+/// As in the Java client, whose halves are batches of their own.
+#[test]
+fn halves_have_their_own_retries() {
+    let mut world = settled(SenderConfig { retries: 1, ..config() });
+    world.send(0);
+    send_batch(&mut world, 0);
+    world.answer(BrokerId(0), Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+    world.now += MS(100);
+    world.step();
+    world.answer(BrokerId(0), Some(ErrorCode::MESSAGE_TOO_LARGE));
+    world.step();
+    assert_eq!(world.wire[&BrokerId(0)].len(), 2);
+    world.answer(BrokerId(0), Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+    world.heal();
+    world.check("halves retry");
+    assert!(world.sent.iter().all(|sent| matches!(sent.result, Some(Ok(_)))));
+}
