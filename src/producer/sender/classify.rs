@@ -37,7 +37,7 @@ pub(crate) struct Situation {
     /// Whether each earlier batch of the partition has been acknowledged.
     pub(crate) head: bool,
     pub(crate) retries_left: bool,
-    /// Whether it holds more than one record, and no attempt can have left them in the log.
+    /// Whether it holds more than one record, and nothing is against sending them in two batches.
     pub(crate) splittable: bool,
 }
 

@@ -140,7 +140,10 @@ impl Sender {
             acks_all: self.config.acks == -1,
             head,
             retries_left: slot.batch.attempts <= self.config.retries && !abandoned,
-            splittable: slot.batch.count() > 1 && !slot.maybe_written && !abandoned,
+            // The halves' numbers would not be known to a broker that has the whole.
+            splittable: slot.batch.count() > 1
+                && !(slot.maybe_written && self.config.idempotent)
+                && !abandoned,
         };
         slot.batch.last_error = ending.cause.or_else(|| slot.batch.last_error.take());
         let verdict = classify(ending.heard, situation);

@@ -70,3 +70,23 @@ fn halves_have_their_own_retries() {
     world.check("halves retry");
     assert!(world.sent.iter().all(|sent| matches!(sent.result, Some(Ok(_)))));
 }
+
+/// Without idempotence a batch may be doubled anyway, so that it may have been written is no reason to give it up.
+#[test]
+fn without_idempotence_a_batch_is_split_also_after_a_lost_answer() {
+    for (idempotent, written) in [(false, true), (true, false)] {
+        let mut world = settled(SenderConfig { idempotent, ..config() });
+        world.send(0);
+        send_batch(&mut world, 0);
+        world.disconnect(BrokerId(0), 0);
+        for _ in 0..3 {
+            world.now += MS(100);
+            world.step();
+        }
+        world.answer(BrokerId(0), Some(ErrorCode::MESSAGE_TOO_LARGE));
+        world.heal();
+        world.check("split");
+        let ends = world.sent.iter().skip(2).map(|sent| matches!(sent.result, Some(Ok(_))));
+        assert_eq!(ends.collect::<Vec<_>>(), [written; 2]);
+    }
+}
