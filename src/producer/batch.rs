@@ -23,6 +23,8 @@ pub(crate) struct Batch {
     /// The last thing that went wrong with it.
     pub(crate) last_error: Option<Cause>,
     body: Body,
+    /// Whether its first record left no room for another.
+    full: bool,
     count: u32,
     end: Option<End>,
     completion: Arc<Completion>,
@@ -72,6 +74,7 @@ impl Batch {
             attempts: 0,
             last_error: None,
             body: Body::Open(BatchBuilder::new(reservation.buffer())),
+            full: false,
             count: 0,
             end: Some(end),
             completion,
@@ -91,12 +94,16 @@ impl Batch {
     ) -> Append {
         let Body::Open(builder) = &mut self.body else { return Append::NeedsBatch };
         // A record that is larger than a batch gets one of its own.
-        let limit = if builder.is_empty() { usize::MAX } else { limit };
+        let first = builder.is_empty();
+        let within = if first { usize::MAX } else { limit };
         let Ok(appended) =
-            builder.append_within(limit, timestamp, record.key, record.value, record.headers)
+            builder.append_within(within, timestamp, record.key, record.value, record.headers)
         else {
             return Append::NeedsBatch;
         };
+        if first {
+            self.full = builder.len() >= limit;
+        }
         let index = appended.index.unsigned_abs();
         self.count = index + 1;
         if let Some(run) = callback.take() {
@@ -123,8 +130,9 @@ impl Batch {
         &self.completion
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self.body, Body::Open(_))
+    /// Whether no further record will enter.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full || !matches!(self.body, Body::Open(_))
     }
 
     /// Whether a caller is compressing it.
@@ -220,6 +228,7 @@ impl Batch {
             attempts: 0,
             last_error: self.last_error.clone(),
             body: Body::Sealed(after),
+            full: true,
             count: self.count - at,
             end: Some(next_end),
             completion: Arc::clone(&self.completion),

@@ -148,7 +148,7 @@ impl PartitionQueue {
             return Front::Sealing;
         }
         let lingers_until = first.created + linger;
-        let full = !first.is_open() || batches.queue.len() > 1;
+        let full = first.is_full() || batches.queue.len() > 1;
         if full || urgent || lingers_until <= now {
             Front::Ready { size: first.size() }
         } else {

@@ -90,3 +90,12 @@ fn a_busy_broker_does_not_starve_the_partitions_of_another() {
         assert!(slow.iter().all(|times| (1..=3).contains(times)), "1 in {pace}: {slow:?}");
     }
 }
+
+/// It can take no other record, so there is nothing to wait for.
+#[test]
+fn a_record_larger_than_a_batch_does_not_linger() {
+    let mut world = settled(config());
+    world.send_value(0, &[0; 300]);
+    world.step();
+    assert_eq!(world.wire[&BrokerId(0)].len(), 1);
+}

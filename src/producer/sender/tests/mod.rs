@@ -87,7 +87,7 @@ impl Log {
         }
         let records = batch.records(TOTAL).unwrap();
         let values = records.iter().map(|record| record.unwrap().value.unwrap());
-        self.records.extend(values.map(|v| u32::from_be_bytes(v.try_into().unwrap())));
+        self.records.extend(values.map(|v| u32::from_be_bytes(*v.first_chunk().unwrap())));
         (ErrorCode::NONE, offset)
     }
 }
@@ -108,6 +108,7 @@ struct World {
     logs: BTreeMap<i32, Log>,
     leaders: Vec<BrokerId>,
     epoch: i32,
+    topic_id: TopicId,
     wire: BTreeMap<BrokerId, VecDeque<Produce>>,
     unanswered_id: bool,
     sent: Vec<Sent>,
@@ -127,6 +128,7 @@ impl World {
             logs: BTreeMap::new(),
             leaders: (0..partitions).map(|p| BrokerId(p % 2)).collect(),
             epoch: 1,
+            topic_id: TopicId([1; 16]),
             wire: BTreeMap::new(),
             unanswered_id: false,
             sent: Vec::new(),
@@ -138,14 +140,19 @@ impl World {
         Leadership {
             leader: Some(self.leaders[usize::try_from(partition).unwrap()]),
             epoch: self.epoch,
-            topic_id: TopicId([1; 16]),
+            topic_id: self.topic_id,
         }
     }
 
     fn send(&mut self, partition: i32) {
+        self.send_value(partition, &[]);
+    }
+
+    /// `tail` makes the record longer.
+    fn send_value(&mut self, partition: i32, tail: &[u8]) {
         let value = self.next_value;
         self.next_value += 1;
-        let bytes = value.to_be_bytes();
+        let bytes = [&value.to_be_bytes(), tail].concat();
         let record = ProducerRecord::new("t", &bytes);
         let queue =
             &self.accumulator.topic("t").unwrap().partitions[partition.unsigned_abs() as usize];
