@@ -52,7 +52,9 @@ impl Node {
     pub(super) fn answered(&mut self, throttle_ms: i32, longest: Duration, now: Instant) {
         self.last_error = None;
         let wait = u64::try_from(throttle_ms).ok().filter(|&millis| millis > 0);
-        self.throttled_until = wait.map(|millis| now + Duration::from_millis(millis).min(longest));
+        let until = wait.map(|millis| now + Duration::from_millis(millis).min(longest));
+        // Answers that were on their way together may differ.
+        self.throttled_until = self.throttled_until.max(until);
     }
 
     /// Why no request goes to it, as far as is known.
@@ -92,7 +94,8 @@ mod tests {
         assert_eq!(node.readiness(1, now), Readiness::Until(later), "no longer than that");
         assert_eq!(node.readiness(1, later), Readiness::Ready);
         node.answered(-1, Duration::MAX, now);
+        assert_eq!(node.readiness(1, now), Readiness::Until(later), "that one still stands");
         node.in_flight = 1;
-        assert_eq!(node.readiness(1, now), Readiness::Busy);
+        assert_eq!(node.readiness(1, later), Readiness::Busy);
     }
 }

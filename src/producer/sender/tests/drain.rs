@@ -99,3 +99,19 @@ fn a_record_larger_than_a_batch_does_not_linger() {
     world.step();
     assert_eq!(world.wire[&BrokerId(0)].len(), 1);
 }
+
+/// Of two answers on their way the later one may know of no quota; the pause that the first one asked for stands.
+#[test]
+fn an_answer_without_throttle_does_not_end_the_pause_of_another() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    send_batch(&mut world, 0);
+    let until = world.now + MS(300);
+    let produce = world.pop(BrokerId(0)).unwrap();
+    let response = ProduceResponse { throttle_time_ms: 300, ..world.apply(&produce, None) };
+    world.sender.handle_produced(produce.token, Ok(response), world.now);
+    world.answer(BrokerId(0), None);
+    send_batch(&mut world, 0);
+    assert!(world.wire[&BrokerId(0)].is_empty());
+    assert_eq!(world.sender.next_deadline(), Some(until));
+}
