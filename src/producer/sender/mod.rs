@@ -183,7 +183,10 @@ impl Sender {
             };
             let old = partition.leadership.topic_id;
             // Another topic under the old name has seen no sequence of ours.
-            recreated |= !old.is_zero() && !new.topic_id.is_zero() && old != new.topic_id;
+            if !old.is_zero() && !new.topic_id.is_zero() && old != new.topic_id {
+                recreated = true;
+                partition.sequence.forgotten();
+            }
             partition.leadership = new;
         }
         if recreated && self.config.idempotent {

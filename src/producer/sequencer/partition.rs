@@ -53,6 +53,11 @@ impl PartitionSequence {
         Stamp { identity, base_sequence }
     }
 
+    /// Whoever leads now has never seen a batch: the next one goes alone, as a first one does.
+    pub(crate) fn forgotten(&mut self) {
+        self.established = false;
+    }
+
     /// A batch was acknowledged.
     pub(crate) fn acknowledged(&mut self, stamp: Stamp) {
         if self.identity == Some(stamp.identity) {

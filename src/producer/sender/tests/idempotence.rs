@@ -83,3 +83,29 @@ fn a_bump_finds_out_the_fate_of_what_is_behind_the_head() {
     assert!(world.sent.iter().all(|sent| matches!(sent.result, Some(Ok(_)))));
     assert!(world.now - started < MS(1_000), "{:?}", world.now - started);
 }
+
+/// A topic that was made anew has no state of the producer: what may have been written to the old one goes to it one by
+/// one, as a first batch does, or a later one could be taken before an earlier one.
+#[test]
+fn in_a_recreated_topic_nothing_overtakes() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    send_batch(&mut world, 0);
+    world.disconnect(BrokerId(0), 0);
+    world.topic_id = TopicId([2; 16]);
+    world.logs.remove(&0);
+    world.tell_metadata();
+    for _ in 0..3 {
+        world.now += MS(50);
+        world.step();
+    }
+    assert_eq!(world.wire[&BrokerId(0)].len(), 1, "the first goes alone");
+    world.answer(BrokerId(0), Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+    world.heal();
+    assert_eq!(world.logs[&0].records, [2, 3]);
+    assert_eq!(world.logs[&0].identity, Some(ProducerIdentity { id: 9, epoch: 0 }));
+    send_batch(&mut world, 0);
+    world.heal();
+    assert_eq!(world.logs[&0].records, [2, 3, 4]);
+    assert_eq!(world.logs[&0].identity, Some(ProducerIdentity { id: 9, epoch: 1 }));
+}
