@@ -4,5 +4,6 @@
 
 mod bench_client;
 mod quickstart;
+mod retry_file;
 mod send_styles;
 mod support;
