@@ -19,7 +19,7 @@ pub mod serialize;
 mod time;
 mod types;
 
-pub use config::{Acks, ProducerConfig, ReaderConfig};
+pub use config::{Acks, PartitionerClass, ProducerConfig, ReaderConfig};
 pub use consumer::{
     ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter, Reader, ReaderBuilder,
     RecordHeaders, Records, RecordsIter, StartAt,
@@ -30,7 +30,8 @@ pub use error::{
     SerializationError, VersionSpan,
 };
 pub use producer::{
-    Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, TypedProducer, TypedRecord,
+    Delivery, Partitioner, Producer, ProducerBuilder, ProducerRecord, RecordMetadata,
+    TopicPartitions, TypedProducer, TypedRecord,
 };
 pub use time::{Clock, SystemClock};
 pub use types::{

@@ -35,7 +35,7 @@ const CRATE: &str = "
 const PRODUCER: &str = "
     record      ->                                                | types
     delivery    ->                                                | types time error
-    partitioner ->                                                |
+    partitioner -> record                                         | types error
     memory      ->                                                | time
     batch       -> record delivery memory                         | types time error record
     accumulator -> record delivery memory partitioner batch       | types time error record
@@ -43,7 +43,7 @@ const PRODUCER: &str = "
     sender      -> delivery batch accumulator sequencer           | types time error protocol record client
     driver      -> delivery accumulator sender                    | types time error protocol client
     typed       -> record delivery mod                            | types error serialize
-    builder     -> memory accumulator sender driver mod           | types time error config net client record
+    builder     -> memory partitioner accumulator sender driver mod | types time error config net client record
 ";
 
 /// The same inside the consumer.
@@ -60,7 +60,7 @@ const CONSUMER: &str = "
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "src/types.rs",
     "src/config",
     "src/record",
@@ -69,6 +69,7 @@ const PURE: [&str; 13] = [
     "src/client/metadata/refresh.rs",
     "src/client/metadata/snapshot.rs",
     "src/producer/batch.rs",
+    "src/producer/partitioner",
     "src/producer/accumulator/queue.rs",
     "src/producer/sender",
     "src/producer/sequencer",

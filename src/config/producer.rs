@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::builder::{ConfigBuilder, Configuration, Provided, Table, entry_points};
 use super::common::ClientConfig;
 use super::elsewhere::{self, Elsewhere};
+use super::partitioner_class::PartitionerClass;
 use super::property::{Row, properties};
 use crate::error::ConfigError;
 use crate::time::Duration;
@@ -96,6 +97,11 @@ properties! {
     "partitioner.availability.timeout.ms" => partitioner_availability_timeout: Duration =
         0, [0 ..= 9223372036854775807];
 
+    /// How the partition of a record is chosen that does not name one: by its key or else adaptively,
+    /// or round robin. Kafka's own classes only: for one of your own see
+    /// [`ProducerBuilder::partitioner`](crate::ProducerBuilder::partitioner), which overrides this.
+    "partitioner.class" => partitioner_class: PartitionerClass = PartitionerClass::BuiltIn;
+
     /// Whether the partition is chosen as if records had no key (KIP-794).
     "partitioner.ignore.keys" => partitioner_ignore_keys: bool = false;
 
@@ -155,10 +161,6 @@ impl FromStr for Acks {
 const ELSEWHERE: &[Elsewhere] = &[
     elsewhere::ignored("interceptor.classes", elsewhere::JVM),
     elsewhere::ignored("key.serializer", elsewhere::SERDE),
-    elsewhere::ignored(
-        "partitioner.class",
-        "it names a Java class; a partitioner is given in code, and the default is as Java's",
-    ),
     elsewhere::ignored("transaction.timeout.ms", "it is for transactional producers only"),
     elsewhere::only("transaction.two.phase.commit.enable", "false", elsewhere::TRANSACTIONS),
     elsewhere::refused("transactional.id", elsewhere::TRANSACTIONS),

@@ -4,6 +4,7 @@
 
 use super::address::HostPort;
 use super::common::MetadataRecoveryStrategy;
+use super::partitioner_class::PartitionerClass;
 use super::producer::Acks;
 use crate::time::Duration;
 use crate::types::Compression;
@@ -254,4 +255,6 @@ named! {
     Acks, "all, -1, 0 or 1";
     Compression, "none, gzip, snappy, lz4 or zstd";
     MetadataRecoveryStrategy, "rebootstrap or none";
+    PartitionerClass, "org.apache.kafka.clients.producer.RoundRobinPartitioner or nothing for the \
+        default (a partitioner of your own is given in code, to ProducerBuilder::partitioner)";
 }

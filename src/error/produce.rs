@@ -30,7 +30,8 @@ pub enum SendError {
         /// The name as it was given.
         topic: String,
     },
-    /// The record names a partition that no topic can have, or a partitioner chose one that the topic does not have.
+    /// The record names a partition that no topic can have, or the producer's [`Partitioner`](crate::Partitioner) chose
+    /// one that the topic does not have.
     #[error("topic {topic} has no partition {partition}: it has {count}, numbered from 0")]
     InvalidPartition {
         /// The topic.
@@ -43,6 +44,14 @@ pub enum SendError {
     /// A serializer failed, or panicked.
     #[error(transparent)]
     Serialization(SerializationError),
+    /// The producer's [`Partitioner`](crate::Partitioner) panicked on the record. The producer is unharmed.
+    #[error("the partitioner panicked on a record for topic {topic}: {message}")]
+    PartitionerPanicked {
+        /// The topic.
+        topic: String,
+        /// What the panic said, if it was text.
+        message: String,
+    },
     /// The record's timestamp is negative.
     #[error("timestamp {timestamp} is negative: give milliseconds since 1970-01-01T00:00Z")]
     InvalidTimestamp {
@@ -129,6 +138,7 @@ impl SendError {
             Self::Metadata { cause, .. } => cause.is_retriable(),
             Self::InvalidTopic { .. }
             | Self::InvalidPartition { .. }
+            | Self::PartitionerPanicked { .. }
             | Self::InvalidTimestamp { .. }
             | Self::Serialization(_)
             | Self::RecordTooLarge { .. }

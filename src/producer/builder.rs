@@ -6,11 +6,12 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::client::Client;
-use crate::config::ProducerConfig;
+use crate::config::{PartitionerClass, ProducerConfig};
 use crate::net::Connect;
 use crate::producer::accumulator::Accumulator;
 use crate::producer::driver::Driver;
 use crate::producer::memory::Memory;
+use crate::producer::partitioner::{Partitioner, Partitioning};
 use crate::producer::sender::{Sender, SenderConfig};
 use crate::producer::{Inner, Producer};
 use crate::record::Codec;
@@ -23,11 +24,13 @@ pub struct ProducerBuilder {
     connector: Option<Arc<dyn Connect>>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
+    partitioner: Option<Arc<dyn Partitioner>>,
 }
 
 impl ProducerBuilder {
     pub(crate) fn new(config: ProducerConfig) -> Self {
-        Self { config, connector: None, clock: Arc::new(SystemClock), seed: None }
+        let clock = Arc::new(SystemClock);
+        Self { config, connector: None, clock, seed: None, partitioner: None }
     }
 
     /// How connections are opened; TCP if it is not set. For tests, simulations and tunnels.
@@ -51,13 +54,47 @@ impl ProducerBuilder {
         self
     }
 
+    /// Chooses the partition of each record that does not name one, instead of the partitioner that the properties
+    /// `partitioner.*` describe.
+    ///
+    /// ```
+    /// use milena::{Partitioner, Producer, ProducerConfig, ProducerRecord, TopicPartitions};
+    ///
+    /// #[derive(Debug)]
+    /// struct ByFirstByte;
+    ///
+    /// impl Partitioner for ByFirstByte {
+    ///     fn partition(&self, record: &ProducerRecord<'_>, topic: &TopicPartitions<'_>) -> i32 {
+    ///         let first = record.value_bytes().and_then(|value| value.first());
+    ///         i32::from(*first.unwrap_or(&0)) % topic.count() as i32
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cluster = milena::broker::Cluster::builder().start().await?;
+    /// # cluster.create_topic(("letters", 10))?;
+    /// # let config = ProducerConfig::builder().bootstrap_servers(cluster.bootstrap_servers());
+    /// # let config = config.build()?;
+    /// let producer = Producer::builder(config).partitioner(ByFirstByte).build();
+    /// let metadata = producer.send(&ProducerRecord::new("letters", "b")).await?.await?;
+    /// assert_eq!(metadata.partition(), 8);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn partitioner(mut self, partitioner: impl Partitioner) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+
     /// Starts the producer's task on the current tokio runtime. It does not wait for a connection: a cluster that
     /// cannot be reached shows in `send`.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn build(self) -> Producer {
-        let Self { config, connector, clock, seed } = self;
+        let Self { config, connector, clock, seed, partitioner } = self;
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         // As in Java, the brokers may create a topic that is sent to.
         let client = Client::start(config.client(), connector, true);
@@ -65,8 +102,11 @@ impl ProducerBuilder {
         // Neither a record nor a request is larger than `max.request.size`.
         let batch_size = config.batch_size().min(config.max_request_size()).max(1);
         let memory = Arc::new(Memory::new(config.buffer_memory(), batch_size));
-        let accumulator = Arc::new(Accumulator::new(memory, batch_size, codec, seed));
-        let sender = Sender::new(sender_config(&config), Arc::clone(&accumulator), seed);
+        let accumulator = Accumulator::new(memory, batch_size, codec, seed)
+            .adaptive(config.partitioner_adaptive_partitioning_enable());
+        let accumulator = Arc::new(accumulator);
+        let mut sender = Sender::new(sender_config(&config), Arc::clone(&accumulator), seed);
+        sender.watch_availability(config.partitioner_availability_timeout());
         let (commands, received) = mpsc::channel(16);
         let driver = Driver::new(
             sender,
@@ -83,8 +123,18 @@ impl ProducerBuilder {
             commands,
             max_block: config.max_block(),
             max_request_size: config.max_request_size(),
-            ignore_keys: config.partitioner_ignore_keys(),
+            partitioning: partitioning(&config, partitioner),
         })
+    }
+}
+
+fn partitioning(config: &ProducerConfig, custom: Option<Arc<dyn Partitioner>>) -> Partitioning {
+    let ignore_keys = config.partitioner_ignore_keys();
+    match (custom, config.partitioner_class()) {
+        (Some(custom), _) => Partitioning::Custom(custom),
+        (None, PartitionerClass::RoundRobin) => Partitioning::RoundRobin,
+        (None, PartitionerClass::UniformSticky) => Partitioning::BuiltIn { ignore_keys: true },
+        (None, _) => Partitioning::BuiltIn { ignore_keys },
     }
 }
 

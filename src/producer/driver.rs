@@ -146,9 +146,9 @@ impl Driver {
     fn absorb_metadata(&mut self) {
         self.snapshot = self.client.metadata();
         for topic in self.snapshot.topics() {
-            let led = topic.partitions.iter().map(|partition| partition.leader.is_some());
+            let leaders = topic.partitions.iter().map(|partition| partition.leader);
             // Refused only when the producer is closed, and then no partition matters.
-            let _ = self.accumulator.update_topic(&topic.name, led);
+            let _ = self.accumulator.update_topic(&topic.name, leaders);
         }
         let snapshot = &self.snapshot;
         self.sender.handle_metadata(|topic, partition| leadership(snapshot, topic, partition));

@@ -34,10 +34,11 @@ use batch::{Append, Taken};
 use delivery::{CallbackFn, RecordFacts};
 use driver::Command;
 use memory::Reservation;
-use partitioner::partition_for_key;
+use partitioner::{By, Partitioning, Place};
 
 pub use builder::ProducerBuilder;
 pub use delivery::{Delivery, RecordMetadata};
+pub use partitioner::{Partitioner, TopicPartitions};
 pub use record::ProducerRecord;
 pub use typed::{TypedProducer, TypedRecord};
 
@@ -66,7 +67,7 @@ pub(crate) struct Inner {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) max_block: Duration,
     pub(crate) max_request_size: usize,
-    pub(crate) ignore_keys: bool,
+    pub(crate) partitioning: Partitioning,
 }
 
 impl Producer {
@@ -175,7 +176,7 @@ impl Producer {
     pub fn try_send(&self, record: &ProducerRecord<'_>) -> Result<Delivery, SendError> {
         self.inner.start(record, &mut None, None).map_err(|blocked| match blocked {
             Blocked::Refused(error) => error,
-            Blocked::Memory(needed) => self.inner.buffer_full(needed, Duration::ZERO),
+            Blocked::Memory { needed, .. } => self.inner.buffer_full(needed, Duration::ZERO),
             Blocked::Metadata => {
                 self.inner.client.track(record.topic);
                 let topic = record.topic.to_owned();
@@ -254,7 +255,11 @@ impl fmt::Debug for Producer {
 /// Why a record cannot be accepted at once.
 enum Blocked {
     Metadata,
-    Memory(usize),
+    /// Memory for a batch; and the record's partition, if it was chosen for good.
+    Memory {
+        needed: usize,
+        partition: Option<i32>,
+    },
     Refused(SendError),
 }
 
@@ -262,8 +267,8 @@ enum Blocked {
 struct Full<'a> {
     topic: &'a TopicQueues,
     queue: &'a Arc<PartitionQueue>,
-    /// Whether the record may go to another partition.
-    sticky: bool,
+    /// Who chose it, and so whether the record may go to another.
+    by: By,
 }
 
 impl Inner {
@@ -290,20 +295,21 @@ impl Inner {
             Some(timestamp) => timestamp,
             None => self.clock.recent_millis(),
         };
-        let sticky = record.partition.is_none() && (record.key.is_none() || self.ignore_keys);
-        let partition = self.partition(record, topic);
+        let queues = &*topic.partitions;
+        let place = self.partitioning.place(record, &topic.partitioner, queues);
+        let Place { partition, by } = place.map_err(Blocked::Refused)?;
         let queue = queue(record, topic, partition)?;
         let appended = self.accumulator.append(queue, record, timestamp, callback);
         let (partition, timestamp, taken) = match appended {
             Append::Taken(taken) => (partition, timestamp, taken),
             Append::NeedsBatch => {
-                let full = Full { topic, queue, sticky };
+                let full = Full { topic, queue, by };
                 self.append_to_another(record, timestamp, callback, full, room)?
             }
             Append::Closed => return Err(Blocked::Refused(self.accumulator.closed())),
         };
-        if sticky {
-            topic.sticky.appended(partition, taken.size as usize, topic.partitions.len());
+        if by == By::Sticking {
+            topic.partitioner.appended(partition, taken.size as usize, queues);
         }
         let facts = RecordFacts::new(taken.index, timestamp, record.key, record.value);
         Ok(Delivery::new(taken.completion, facts))
@@ -316,13 +322,13 @@ impl Inner {
         record: &ProducerRecord<'_>,
         timestamp: i64,
         callback: &mut Option<CallbackFn>,
-        Full { topic, queue, sticky }: Full<'_>,
+        Full { topic, queue, by }: Full<'_>,
         room: Option<Reservation>,
     ) -> Result<(i32, i64, Taken), Blocked> {
         self.accumulator.seal_last(queue);
         let mut queue = queue;
-        if sticky {
-            let next = topic.sticky.batch_full(queue.partition, topic.partitions.len());
+        if by == By::Sticking {
+            let next = topic.partitioner.at_batch_end(queue.partition, &*topic.partitions);
             if next != queue.partition {
                 queue = self::queue(record, topic, next)?;
                 match self.accumulator.append(queue, record, timestamp, callback) {
@@ -332,27 +338,26 @@ impl Inner {
                 }
             }
         }
-        self.check_size(record).map_err(Blocked::Refused)?;
-        let timestamp = record.timestamp.unwrap_or_else(|| self.clock.now_millis());
-        let begin = Begin { room, now: Instant::now() };
-        match self.accumulator.begin(queue, record, timestamp, callback, begin) {
-            Ok(taken) => Ok((queue.partition, timestamp, taken)),
-            Err(Lacks::Memory(needed)) => Err(Blocked::Memory(needed)),
-            Err(Lacks::Open) => Err(Blocked::Refused(self.accumulator.closed())),
+        let begun = self.check_size(record).and_then(|()| {
+            let timestamp = record.timestamp.unwrap_or_else(|| self.clock.now_millis());
+            let begin = Begin { room, now: Instant::now() };
+            match self.accumulator.begin(queue, record, timestamp, callback, begin) {
+                Ok(taken) => Ok((queue.partition, timestamp, taken)),
+                Err(Lacks::Memory(needed)) => {
+                    let partition = (by == By::Choice).then_some(queue.partition);
+                    Err(Blocked::Memory { needed, partition })
+                }
+                Err(Lacks::Open) => Err(Blocked::Refused(self.accumulator.closed())),
+            }
+        });
+        if begun.is_err() && by == By::Turn {
+            topic.partitioner.give_back_turn();
         }
-    }
-
-    fn partition(&self, record: &ProducerRecord<'_>, topic: &TopicQueues) -> i32 {
-        let count = topic.partitions.len();
-        match (record.partition, record.key) {
-            (Some(partition), _) => partition,
-            (None, Some(key)) if !self.ignore_keys => partition_for_key(key, count),
-            _ => topic.sticky.current(count),
-        }
+        begun
     }
 
     /// What fits in a batch that has begun fits everywhere, so only a first record is checked.
-    fn check_size(&self, record: &ProducerRecord<'_>) -> Result<(), SendError> {
+    fn check_size(&self, record: &ProducerRecord<'_>) -> Result<(), Blocked> {
         let size = size_upper_bound(record.key, record.value, record.headers);
         let total = self.accumulator.memory().total();
         let (max, property) = if size > self.max_request_size {
@@ -362,7 +367,7 @@ impl Inner {
         } else {
             return Ok(());
         };
-        Err(SendError::RecordTooLarge { size, max, property })
+        Err(Blocked::Refused(SendError::RecordTooLarge { size, max, property }))
     }
 
     /// Waits for what is missing until `max.block.ms` is over, and starts again.
@@ -373,6 +378,7 @@ impl Inner {
         mut blocked: Blocked,
     ) -> Result<Delivery, SendError> {
         let deadline = deadline(Instant::now(), self.max_block);
+        let mut record = *record;
         loop {
             let room = match blocked {
                 Blocked::Refused(error) => return Err(error),
@@ -380,9 +386,13 @@ impl Inner {
                     self.await_topic(record.topic, deadline).await?;
                     None
                 }
-                Blocked::Memory(needed) => Some(self.await_memory(needed, deadline).await?),
+                Blocked::Memory { needed, partition } => {
+                    // What was chosen for it is not asked for again.
+                    record.partition = record.partition.or(partition);
+                    Some(self.await_memory(needed, deadline).await?)
+                }
             };
-            match self.start(record, callback, room) {
+            match self.start(&record, callback, room) {
                 Ok(delivery) => return Ok(delivery),
                 Err(next) => blocked = next,
             }
@@ -399,8 +409,8 @@ impl Inner {
             ClientError::Closed => SendError::Closed,
             cause => SendError::Metadata { topic: topic.to_owned(), cause },
         })?;
-        let led = metadata.partitions.iter().map(|partition| partition.leader.is_some());
-        self.accumulator.update_topic(topic, led)?;
+        let leaders = metadata.partitions.iter().map(|partition| partition.leader);
+        self.accumulator.update_topic(topic, leaders)?;
         Ok(metadata.partitions.len())
     }
 

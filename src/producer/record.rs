@@ -39,6 +39,21 @@ impl<'a> ProducerRecord<'a> {
         self
     }
 
+    /// The topic's name.
+    pub fn topic(&self) -> &'a str {
+        self.topic
+    }
+
+    /// The key as it was given.
+    pub fn key_bytes(&self) -> Option<&'a [u8]> {
+        self.key
+    }
+
+    /// The value as it was given; `None` for a tombstone.
+    pub fn value_bytes(&self) -> Option<&'a [u8]> {
+        self.value
+    }
+
     /// The partition, past the partitioner. It must be one that the topic has.
     #[must_use]
     pub fn partition(mut self, partition: i32) -> Self {

@@ -9,11 +9,12 @@ use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
     Acks, BrokerId, Cause, ClientError, CloseError, Compression, ConfigError, ConsumerRecord,
     Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, Header,
-    OwnedRecord, PartitionRecords, PartitionRecordsIter, Peer, Persistence, ProduceError, Producer,
-    ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, ReadError, Reader,
-    ReaderBuilder, ReaderConfig, RecordHeader, RecordHeaders, RecordMetadata, Records, RecordsIter,
-    SendError, SerializationError, StartAt, SystemClock, TimestampType, TopicId, TopicPartition,
-    TypedProducer, TypedRecord, UnknownName, VersionSpan, config, net, serialize,
+    OwnedRecord, PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence,
+    ProduceError, Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord,
+    ReadError, Reader, ReaderBuilder, ReaderConfig, RecordHeader, RecordHeaders, RecordMetadata,
+    Records, RecordsIter, SendError, SerializationError, StartAt, SystemClock, TimestampType,
+    TopicId, TopicPartition, TopicPartitions, TypedProducer, TypedRecord, UnknownName, VersionSpan,
+    config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -45,6 +46,7 @@ fn types_cross_threads_and_print() {
     owned::<net::TcpConnector>();
     owned::<Box<dyn net::Connect>>();
     owned::<Box<dyn milena::Clock>>();
+    owned::<Box<dyn milena::Partitioner>>();
 }
 
 #[test]
@@ -57,6 +59,7 @@ fn what_borrows_crosses_threads_too() {
     borrowing::<RecordHeader<'_>>();
     borrowing::<RecordHeaders<'_>>();
     borrowing::<RecordsIter<'_>>();
+    borrowing::<TopicPartitions<'_>>();
     borrowing::<PartitionRecordsIter<'_>>();
 }
 
@@ -69,6 +72,7 @@ fn values_compare() {
     value::<DisconnectReason>();
     value::<ErrorCode>();
     value::<OwnedRecord>();
+    value::<PartitionerClass>();
     value::<Peer>();
     value::<Persistence>();
     value::<ProducerIdentity>();

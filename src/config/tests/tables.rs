@@ -181,6 +181,17 @@ const PRODUCER: &[Case] = &[
         &["0", "9223372036854775807"],
         &["-1", "9223372036854775808", "12 ms", "1e3", "", "x"],
     ),
+    (
+        "partitioner.class",
+        "",
+        &[
+            "",
+            "org.apache.kafka.clients.producer.RoundRobinPartitioner",
+            "org.apache.kafka.clients.producer.UniformStickyPartitioner",
+            "org.apache.kafka.clients.producer.internals.DefaultPartitioner",
+        ],
+        &["com.example.MyPartitioner", "RoundRobinPartitioner"],
+    ),
     ("partitioner.ignore.keys", "false", &["true", "false"], &["on", ""]),
     ("retries", "2147483647", &["0", "2147483647"], &["-1", "2147483648", "12 ms", "1e3", "", "x"]),
 ];

@@ -16,10 +16,11 @@ use crate::error::SendError;
 use crate::producer::batch::{Append, Batch, Taken};
 use crate::producer::delivery::{CallbackFn, Completion};
 use crate::producer::memory::{Memory, Reservation};
-use crate::producer::partitioner::Sticky;
+use crate::producer::partitioner::{Queues, SlowBrokers, TopicPartitioner};
 use crate::producer::record::ProducerRecord;
 use crate::record::{Codec, size_upper_bound};
 use crate::time::Instant;
+use crate::types::BrokerId;
 
 pub(crate) use queue::{Front, PartitionQueue};
 pub(crate) use topics::TopicQueues;
@@ -39,6 +40,8 @@ pub(crate) struct Accumulator {
     batch_size: usize,
     codec: Codec,
     seed: u64,
+    adaptive: bool,
+    slow: Arc<SlowBrokers>,
     next_batch: AtomicU64,
     unseen: Mutex<Vec<Arc<PartitionQueue>>>,
     changed: Notify,
@@ -62,6 +65,17 @@ pub(crate) enum Lacks {
     Open,
 }
 
+impl Queues for [Arc<PartitionQueue>] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn waiting(&self, partition: i32) -> usize {
+        let queue = usize::try_from(partition).ok().and_then(|at| self.get(at));
+        queue.map_or(0, |queue| queue.waiting())
+    }
+}
+
 impl Accumulator {
     pub(crate) fn new(memory: Arc<Memory>, batch_size: usize, codec: Codec, seed: u64) -> Self {
         Self {
@@ -73,11 +87,18 @@ impl Accumulator {
             batch_size,
             codec,
             seed,
+            adaptive: true,
+            slow: Arc::default(),
             next_batch: AtomicU64::new(0),
             unseen: Mutex::default(),
             changed: Notify::new(),
             flushing: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether records without a key go less to partitions for which more waits, as they do unless told.
+    pub(crate) fn adaptive(self, adaptive: bool) -> Self {
+        Self { adaptive, ..self }
     }
 
     pub(crate) fn memory(&self) -> &Arc<Memory> {
@@ -94,18 +115,28 @@ impl Accumulator {
         self.topics.get(name)
     }
 
-    /// Takes up what is known of the topic's partitions: makes queues for new ones, and lets keyless records go to those
-    /// that are led.
+    /// Takes up who leads the topic's partitions: makes queues for new ones, and lets keyless records go to those that
+    /// are led.
     pub(crate) fn update_topic(
         &self,
         topic: &str,
-        led: impl ExactSizeIterator<Item = bool>,
+        leaders: impl ExactSizeIterator<Item = Option<BrokerId>>,
     ) -> Result<(), SendError> {
-        self.grow(topic, led.len())?;
+        self.grow(topic, leaders.len())?;
         if let Some(known) = self.topics.get(topic) {
-            known.sticky.set_led(led);
+            known.partitioner.set_leaders(leaders);
         }
         Ok(())
+    }
+
+    /// Says which brokers take no batches: keyless records avoid their partitions.
+    pub(crate) fn set_slow(&self, brokers: Vec<BrokerId>) {
+        if self.slow.set(brokers) {
+            let queues = self.queues.lock();
+            let firsts = queues.iter().filter(|queue| queue.partition == 0);
+            let topics = firsts.filter_map(|queue| self.topics.get(&queue.topic));
+            topics.for_each(|topic| topic.partitioner.avoid_slow());
+        }
     }
 
     fn grow(&self, topic: &str, partitions: usize) -> Result<(), SendError> {
@@ -121,9 +152,12 @@ impl Accumulator {
             .and_then(|known| known.partitions.first())
             .map_or_else(|| Arc::from(topic), |queue| Arc::clone(&queue.topic));
         let mut all = self.queues.lock();
-        let sticky = known.map_or_else(
-            || Arc::new(Sticky::new(self.batch_size, self.seed ^ all.len() as u64)),
-            |known| Arc::clone(&known.sticky),
+        let partitioner = known.map_or_else(
+            || {
+                let (slow, seed) = (Arc::clone(&self.slow), self.seed ^ all.len() as u64);
+                Arc::new(TopicPartitioner::new(self.batch_size, self.adaptive, slow, seed))
+            },
+            |known| Arc::clone(&known.partitioner),
         );
         let mut queues = known.map(|known| known.partitions.clone()).unwrap_or_default();
         for partition in queues.len()..partitions {
@@ -132,7 +166,7 @@ impl Accumulator {
             all.push(Arc::clone(&queue));
             queues.push(queue);
         }
-        self.topics.set(&name, TopicQueues::new(queues, sticky));
+        self.topics.set(&name, TopicQueues::new(queues, partitioner));
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -23,6 +23,8 @@ pub(crate) struct PartitionQueue {
     /// Whether the sender has it on its list; see [`PartitionQueue::unlist_if_empty`].
     listed: AtomicBool,
     batches: Mutex<Batches>,
+    /// How many there are, for those who need not know exactly.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +49,13 @@ pub(crate) enum Front {
 
 impl PartitionQueue {
     pub(crate) fn new(topic: Arc<str>, partition: i32) -> Self {
-        Self { topic, partition, listed: AtomicBool::new(false), batches: Mutex::default() }
+        Self {
+            topic,
+            partition,
+            listed: AtomicBool::new(false),
+            batches: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn topic_partition(&self) -> TopicPartition {
@@ -95,6 +103,7 @@ impl PartitionQueue {
         let appended = batch.append(record, timestamp, limit, callback);
         if let Append::Taken(_) = appended {
             batches.queue.push_back(batch);
+            self.note(&batches);
         }
         appended
     }
@@ -158,7 +167,19 @@ impl PartitionQueue {
 
     /// Takes the front, whose records can then no longer be added to.
     pub(crate) fn take_front(&self) -> Option<Batch> {
-        self.batches.lock().queue.pop_front()
+        let mut batches = self.batches.lock();
+        let front = batches.queue.pop_front();
+        self.note(&batches);
+        front
+    }
+
+    /// How many batches wait here, without taking the lock.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, batches: &Batches) {
+        self.waiting.store(batches.queue.len(), Ordering::Relaxed);
     }
 
     /// When the front was begun.
@@ -170,7 +191,9 @@ impl PartitionQueue {
     pub(crate) fn take_created_until(&self, before: Instant) -> Vec<Batch> {
         let mut batches = self.batches.lock();
         let expired = batches.queue.iter().take_while(|batch| batch.created <= before).count();
-        batches.queue.drain(..expired).collect()
+        let expired = batches.queue.drain(..expired).collect();
+        self.note(&batches);
+        expired
     }
 
     /// The ends of all batches that wait here.
@@ -182,6 +205,8 @@ impl PartitionQueue {
     pub(crate) fn close(&self) -> VecDeque<Batch> {
         let mut batches = self.batches.lock();
         batches.closed = true;
-        std::mem::take(&mut batches.queue)
+        let all = std::mem::take(&mut batches.queue);
+        self.note(&batches);
+        all
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use foldhash::fast::RandomState;
 
 use crate::producer::accumulator::PartitionQueue;
-use crate::producer::partitioner::Sticky;
+use crate::producer::partitioner::TopicPartitioner;
 
 /// The children of an entry, by two bits of the hash.
 const FANOUT: usize = 4;
@@ -36,14 +36,17 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct TopicQueues {
     pub(crate) partitions: Vec<Arc<PartitionQueue>>,
-    pub(crate) sticky: Arc<Sticky>,
+    pub(crate) partitioner: Arc<TopicPartitioner>,
     /// What it became when the topic got more partitions.
     grown: OnceLock<Box<TopicQueues>>,
 }
 
 impl TopicQueues {
-    pub(crate) fn new(partitions: Vec<Arc<PartitionQueue>>, sticky: Arc<Sticky>) -> Self {
-        Self { partitions, sticky, grown: OnceLock::new() }
+    pub(crate) fn new(
+        partitions: Vec<Arc<PartitionQueue>>,
+        partitioner: Arc<TopicPartitioner>,
+    ) -> Self {
+        Self { partitions, partitioner, grown: OnceLock::new() }
     }
 
     fn latest(&self) -> &Self {
@@ -109,7 +112,10 @@ mod tests {
 
     fn queues(name: &Arc<str>, count: i32) -> TopicQueues {
         let partitions = (0..count).map(|at| Arc::new(PartitionQueue::new(Arc::clone(name), at)));
-        TopicQueues::new(partitions.collect(), Arc::new(Sticky::new(1, 1)))
+        TopicQueues::new(
+            partitions.collect(),
+            Arc::new(TopicPartitioner::new(1, true, Arc::default(), 1)),
+        )
     }
 
     #[test]

@@ -247,7 +247,9 @@ impl Sender {
             timeout_ms: i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
         };
-        self.nodes.entry(node).or_default().in_flight += 1;
+        let to = self.nodes.entry(node).or_default();
+        to.in_flight += 1;
+        to.stalled_since = None;
         self.requests.insert(token, Sent { node, batches: draft.batches });
         self.actions.push(Action::Produce(Produce { token, node, request, by_topic_id }));
     }

@@ -22,6 +22,7 @@ mod expiry;
 mod node;
 mod resolve;
 mod split;
+mod stall;
 mod window;
 
 #[cfg(test)]
@@ -112,6 +113,8 @@ pub(crate) struct Sender {
     next_token: u64,
     actions: Vec<Action>,
     wants_metadata: bool,
+    /// After how long of leaving a batch a broker counts as slow.
+    availability: Option<Duration>,
     deadline: Option<Instant>,
     /// No batch expires before.
     expires_at: Option<Instant>,
@@ -153,6 +156,7 @@ impl Sender {
             next_token: 0,
             actions: Vec::new(),
             wants_metadata: false,
+            availability: None,
             deadline: None,
             expires_at: None,
             closing: false,
@@ -325,6 +329,7 @@ impl Sender {
         self.expire(now);
         self.advance_bump();
         self.drain(now);
+        self.note_stalls(now);
         self.retire();
         if let Some(at) = self.expires_at.filter(|_| !self.active.is_empty()) {
             self.wake_at(at);

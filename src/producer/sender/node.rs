@@ -10,6 +10,8 @@ pub(super) struct Node {
     pub(super) in_flight: usize,
     /// Until when it wants no requests.
     throttled_until: Option<Instant>,
+    /// Since when it has left a batch waiting; see `stall`.
+    pub(super) stalled_since: Option<Instant>,
     pub(super) last_error: Option<ClientError>,
 }
 

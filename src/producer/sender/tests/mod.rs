@@ -119,7 +119,7 @@ impl World {
     fn new(config: SenderConfig, partitions: i32, seed: u64) -> Self {
         let memory = Arc::new(Memory::new(TOTAL, 256));
         let accumulator = Arc::new(Accumulator::new(Arc::clone(&memory), 256, Codec::NONE, seed));
-        accumulator.update_topic("t", (0..partitions).map(|_| true)).unwrap();
+        accumulator.update_topic("t", (0..partitions).map(|p| Some(BrokerId(p % 2)))).unwrap();
         Self {
             now: Instant::now(),
             sender: Sender::new(config, Arc::clone(&accumulator), seed),
