@@ -189,6 +189,17 @@ impl Cluster {
         })
     }
 
+    /// Gives a topic more partitions: `count` in all. Keys may then go to other partitions than before.
+    ///
+    /// # Errors
+    /// [`ClusterError::Refused`] with the code that a client's CreatePartitions would get: there is no such topic, or it
+    /// has as many already.
+    pub fn add_partitions(&self, name: &str, count: usize) -> Result<(), ClusterError> {
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        let grow = |state: &mut State| state.create_partitions(name, count, None, false);
+        Ok(self.handle.shared.change(grow)?)
+    }
+
     /// Deletes a topic with all that is in it.
     ///
     /// # Errors

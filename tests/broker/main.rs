@@ -6,6 +6,7 @@
 mod client_bugs;
 mod producer;
 mod producer_faults;
+mod producer_partitioning;
 mod producer_threads;
 mod producer_typed;
 mod reader;
