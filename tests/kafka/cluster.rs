@@ -125,6 +125,17 @@ impl Cluster {
         addresses.join(",")
     }
 
+    /// The address of node `id`.
+    pub(crate) fn address(&self, id: i32) -> Result<String, Trouble> {
+        let node = self.nodes.iter().find(|node| node.id == id).ok_or("there is no such node")?;
+        Ok(format!("127.0.0.1:{}", node.port))
+    }
+
+    /// The ids of all nodes, running or not.
+    pub(crate) fn ids(&self) -> Vec<i32> {
+        self.nodes.iter().map(|node| node.id).collect()
+    }
+
     /// The most replicas that a partition can have here, up to the usual three.
     pub(crate) fn replication(&self) -> usize {
         self.nodes.len().min(3)
@@ -172,13 +183,23 @@ impl Cluster {
 
     /// Starts a killed or stopped node again, on its port and files; returns when it serves and is a live broker.
     pub(crate) async fn restart(&mut self, id: i32) -> Result<(), Trouble> {
+        self.restart_all(&[id]).await
+    }
+
+    /// The same for some nodes at once, which may need each other for a quorum.
+    pub(crate) async fn restart_all(&mut self, ids: &[i32]) -> Result<(), Trouble> {
         let release = self.release.clone();
-        let node = self.node(id)?;
-        if node.jvm.is_some() {
-            return Err(format!("node {id} is still running: kill or stop it first").into());
+        for &id in ids {
+            let node = self.node(id)?;
+            if node.jvm.is_some() {
+                return Err(format!("node {id} is still running: kill or stop it first").into());
+            }
+            node.spawn(&release, None)?;
         }
-        node.spawn(&release, None)?;
-        node.ready(&[id]).await
+        for &id in ids {
+            self.node(id)?.ready(ids).await?;
+        }
+        Ok(())
     }
 
     /// Waits until node `id` takes exactly these brokers, in order of their ids, for live ones.

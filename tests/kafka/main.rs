@@ -3,7 +3,8 @@
 //! They need a JDK 17 and, the first time, Maven and its repository, so they run when they are asked for:
 //! `MILENA_KAFKA=1 cargo test --test kafka` for the ordinary releases, `MILENA_KAFKA=2.8.2,4.1.1 …` for others.
 //! Otherwise each is reported as ignored; once asked for, what is missing is a failure. A name or a part of one, as the
-//! last argument, picks tests as ever.
+//! last argument, picks tests as ever. What takes minutes runs only if it is named so, as in
+//! `MILENA_KAFKA=4.3.1 cargo test --test kafka -- --ignored ten_minutes`.
 //!
 //! A test is an `async fn(Kafka)` in one of the files below, named in its file's `tests!` list; `starts.rs` and
 //! `java_to_java.rs` serve as patterns. The jars stay in `MILENA_KAFKA_CACHE` (`~/.cache/milena/kafka`).
@@ -23,8 +24,10 @@ mod runner;
 mod cache;
 mod cluster;
 mod jvm;
+mod ledger;
 mod oracle;
 mod ours;
+mod perf;
 mod ports;
 mod probe;
 mod release;
@@ -35,10 +38,14 @@ mod tools;
 mod trouble;
 
 mod examples;
+mod footprint;
 mod in_process;
 mod java_to_java;
 mod java_to_reader;
+mod loads;
+mod outages;
 mod producer_to_java;
+mod stalled;
 mod starts;
 
 fn main() -> ExitCode {
@@ -49,5 +56,9 @@ fn main() -> ExitCode {
         java_to_reader::TESTS,
         in_process::TESTS,
         examples::TESTS,
+        outages::TESTS,
+        loads::TESTS,
+        stalled::TESTS,
+        footprint::TESTS,
     ])
 }

@@ -46,6 +46,20 @@ pub(crate) struct StoredRecord {
     pub(crate) record: Record,
 }
 
+/// A record that was read, and as much of its value as tells whether it is the one that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SkimmedRecord {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    /// The first eight bytes of the value.
+    pub(crate) head: Vec<u8>,
+    /// Bytes of the value.
+    pub(crate) length: usize,
+    /// The CRC-32C of the value.
+    pub(crate) crc: u32,
+}
+
 /// A partition as Metadata tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionInfo {
@@ -95,6 +109,22 @@ impl Oracle {
     ) -> Result<(), Trouble> {
         let command = format!("create\t{bootstrap}\t{topic}\t{partitions}\t{replication}");
         self.call(command, configs, "").await.map(drop)
+    }
+
+    /// Deletes a topic; returns when it is not known any more.
+    pub(crate) async fn delete_topic(&self, bootstrap: &str, topic: &str) -> Result<(), Trouble> {
+        self.call(format!("delete\t{bootstrap}\t{topic}"), &[], "").await.map(drop)
+    }
+
+    /// Lets producers of this client id write so many bytes per second to each broker, about.
+    pub(crate) async fn limit_producers(
+        &self,
+        bootstrap: &str,
+        client_id: &str,
+        bytes_per_second: u32,
+    ) -> Result<(), Trouble> {
+        let command = format!("quota\t{bootstrap}\t{client_id}\t{bytes_per_second}");
+        self.call(command, &[], "").await.map(drop)
     }
 
     /// The partitions of a topic, in order.
@@ -159,6 +189,18 @@ impl Oracle {
         let command = format!("consume\t{bootstrap}\t{topic}\t{partition}\t{offset}");
         let rows = self.call(command, properties, "").await?;
         rows.iter().map(|row| stored_record(row).ok_or_else(|| malformed(row))).collect()
+    }
+
+    /// Reads a partition of records with values from its start to its present end, without keeping the values.
+    pub(crate) async fn skim(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Vec<SkimmedRecord>, Trouble> {
+        let command = format!("skim\t{bootstrap}\t{topic}\t{partition}\t0");
+        let rows = self.call(command, &[], "").await?;
+        rows.iter().map(|row| skimmed(partition, row).ok_or_else(|| malformed(row))).collect()
     }
 
     async fn call(
@@ -233,6 +275,17 @@ fn stored_record(row: &Row) -> Option<StoredRecord> {
         timestamp_type: row.get(1)?.clone(),
         leader_epoch: number(row, 2)?,
         record,
+    })
+}
+
+fn skimmed(partition: i32, row: &Row) -> Option<SkimmedRecord> {
+    Some(SkimmedRecord {
+        partition,
+        offset: number(row, 0)?,
+        key: bytes(row.get(1)?)?,
+        head: unhex(row.get(2)?)?,
+        length: number(row, 3)?,
+        crc: number(row, 4)?,
     })
 }
 

@@ -47,6 +47,13 @@ impl fmt::Display for Version {
     }
 }
 
+impl Version {
+    /// Whether this is release `major.minor` or a newer one.
+    pub(crate) fn at_least(&self, major: u32, minor: u32) -> bool {
+        self.0.as_slice() >= [major, minor].as_slice()
+    }
+}
+
 /// A release that is ready to run.
 #[derive(Debug)]
 pub(crate) struct Release {
@@ -66,7 +73,7 @@ impl Release {
 
     /// Whether this is release `major.minor` or a newer one.
     pub(crate) fn at_least(&self, major: u32, minor: u32) -> bool {
-        self.version.0.as_slice() >= [major, minor].as_slice()
+        self.version.at_least(major, minor)
     }
 
     /// Java about to run a class of this release, with at most `heap` of memory (`256m`).

@@ -11,9 +11,8 @@ use std::{env, fs};
 
 use futures_util::FutureExt;
 use libtest_mimic::{Arguments, Failed, Trial};
-use parking_lot::Mutex;
 use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::{Duration, timeout};
 
 use crate::cluster::{Builder, Cluster};
@@ -25,21 +24,49 @@ use crate::trouble::Trouble;
 /// Tests run against these unless `MILENA_KAFKA` names others.
 const RELEASES: &str = "3.3.2,4.3.1";
 const TEST_LIMIT: Duration = Duration::from_secs(180);
+const LONG_TEST_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// One test; `tests!` makes it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Test {
-    pub(crate) name: &'static str,
-    pub(crate) body: fn(Kafka) -> Pin<Box<dyn Future<Output = ()>>>,
+    name: &'static str,
+    body: fn(Kafka) -> Pin<Box<dyn Future<Output = ()>>>,
+    since: (u32, u32),
+    long: bool,
 }
 
-/// Lists the tests of a file, each an `async fn(Kafka)`, as its `TESTS`.
+impl Test {
+    pub(crate) const fn new(
+        name: &'static str,
+        body: fn(Kafka) -> Pin<Box<dyn Future<Output = ()>>>,
+    ) -> Self {
+        Self { name, body, since: (0, 0), long: false }
+    }
+
+    /// Leaves out releases before this one: what they would show, the test has shown with the newer ones.
+    pub(crate) const fn since(mut self, major: u32, minor: u32) -> Self {
+        self.since = (major, minor);
+        self
+    }
+
+    /// It takes minutes, and runs only if it is asked for with `--ignored`.
+    pub(crate) const fn long(mut self) -> Self {
+        self.long = true;
+        self
+    }
+
+    fn limit(&self) -> Duration {
+        if self.long { LONG_TEST_LIMIT } else { TEST_LIMIT }
+    }
+}
+
+/// Lists the tests of a file, each an `async fn(Kafka)`, as its `TESTS`; what is to hold for one follows in brackets.
 macro_rules! tests {
-    ($($name:ident),+ $(,)?) => {
-        pub(crate) const TESTS: &[$crate::runner::Test] = &[$($crate::runner::Test {
-            name: concat!(module_path!(), "::", stringify!($name)),
-            body: |kafka| Box::pin($name(kafka)),
-        }),+];
+    ($($name:ident $([$($rule:ident($($argument:literal),*)),+])?),+ $(,)?) => {
+        pub(crate) const TESTS: &[$crate::runner::Test] = &[$($crate::runner::Test::new(
+            concat!(module_path!(), "::", stringify!($name)),
+            |kafka| Box::pin($name(kafka)),
+        )$($(.$rule($($argument),*))+)?),+];
     };
 }
 
@@ -52,6 +79,7 @@ struct Inner {
     release: Arc<Release>,
     oracle: Oracle,
     shared: OnceCell<Cluster>,
+    trio: OnceCell<Mutex<Cluster>>,
     folder: PathBuf,
     names: AtomicUsize,
 }
@@ -61,8 +89,9 @@ impl Kafka {
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let release = Arc::new(Release::prepare(version, &folder).await?);
         let oracle = Oracle::start(&release, &folder)?;
-        let (shared, names) = (OnceCell::new(), AtomicUsize::new(0));
-        Ok(Self(Arc::new(Inner { release, oracle, shared, folder, names })))
+        let (shared, trio) = (OnceCell::new(), OnceCell::new());
+        let names = AtomicUsize::new(0);
+        Ok(Self(Arc::new(Inner { release, oracle, shared, trio, folder, names })))
     }
 
     /// The release, for its command-line tools.
@@ -81,6 +110,23 @@ impl Kafka {
         self.0.shared.get_or_try_init(start).await.unwrap()
     }
 
+    /// The cluster of three nodes that tests share, of which two must be in sync. Do with its nodes what you like, and
+    /// leave all of them running.
+    pub(crate) async fn trio(&self) -> MutexGuard<'_, Cluster> {
+        let start = || async {
+            let builder = Builder::new(self.0.release.clone(), self.0.folder.join("trio"))
+                .nodes(3)
+                .property("min.insync.replicas", 2)
+                .property("broker.heartbeat.interval.ms", 500)
+                .property("broker.session.timeout.ms", 4000)
+                // Large loads are deleted again, and do not fill the disk until then.
+                .property("log.segment.delete.delay.ms", 500)
+                .property("log.retention.check.interval.ms", 1000);
+            builder.start().await.map(Mutex::new)
+        };
+        self.0.trio.get_or_try_init(start).await.unwrap().lock().await
+    }
+
     /// A cluster of the test's own, to be set up and started.
     pub(crate) fn cluster(&self) -> Builder {
         let folder = self.own().join(self.fresh("cluster"));
@@ -93,6 +139,11 @@ impl Kafka {
         let (bootstrap, replication) = (cluster.bootstrap(), cluster.replication());
         self.0.oracle.create_topic(&bootstrap, &topic, partitions, replication, &[]).await.unwrap();
         topic
+    }
+
+    /// A file that a test may write.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.0.folder.join(self.fresh(name))
     }
 
     fn fresh(&self, name: &str) -> String {
@@ -127,11 +178,18 @@ pub(crate) fn run(suites: &[&[Test]]) -> ExitCode {
     let mut trials = Vec::new();
     for version in versions {
         for test in suites.iter().copied().flatten() {
+            if !version.at_least(test.since.0, test.since.1) {
+                continue;
+            }
             let name = format!("{}::{version}", test.name.trim_start_matches("kafka::"));
             let (stage, version, test) = (stage.clone(), version.clone(), *test);
             let trial = Trial::test(name, move || stage.play(&version, test));
-            let kind = if ignored { "needs Java: set MILENA_KAFKA=1" } else { "" };
-            trials.push(trial.with_kind(kind).with_ignored_flag(ignored));
+            let kind = match (ignored, test.long) {
+                (true, _) => "needs Java: set MILENA_KAFKA=1",
+                (false, true) => "takes minutes: name it after --ignored",
+                (false, false) => "",
+            };
+            trials.push(trial.with_kind(kind).with_ignored_flag(ignored || test.long));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -143,7 +201,7 @@ pub(crate) fn run(suites: &[&[Test]]) -> ExitCode {
 struct Stage {
     runtime: Runtime,
     folder: PathBuf,
-    set: Mutex<Set>,
+    set: parking_lot::Mutex<Set>,
 }
 
 #[derive(Default)]
@@ -157,12 +215,12 @@ impl Stage {
     fn new() -> Self {
         let folder = format!("kafka-{}", std::process::id());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
-        Self { runtime: Runtime::new().unwrap(), folder, set: Mutex::default() }
+        Self { runtime: Runtime::new().unwrap(), folder, set: parking_lot::Mutex::default() }
     }
 
     fn play(&self, version: &Version, test: Test) -> Result<(), Failed> {
         let kafka = self.kafka(version)?;
-        let body = async { timeout(TEST_LIMIT, (test.body)(kafka.clone())).await };
+        let body = async { timeout(test.limit(), (test.body)(kafka.clone())).await };
         let outcome = self.runtime.block_on(AssertUnwindSafe(body).catch_unwind());
         let message = match outcome {
             Ok(Ok(())) => {
@@ -170,7 +228,7 @@ impl Stage {
                 let _ = fs::remove_dir_all(kafka.own());
                 return Ok(());
             }
-            Ok(Err(_)) => format!("not done in {TEST_LIMIT:?}"),
+            Ok(Err(_)) => format!("not done in {:?}", test.limit()),
             // The hook for panics has told where.
             Err(panic) => said(panic.as_ref()),
         };

@@ -5,6 +5,7 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
@@ -12,6 +13,8 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
+import java.util.function.Function;
+import java.util.zip.CRC32C;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -24,6 +27,8 @@ import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.quota.ClientQuotaAlteration;
+import org.apache.kafka.common.quota.ClientQuotaEntity;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -40,10 +45,15 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * produce  BOOTSTRAP TOPIC COUNT [PROPERTY...]                row: partition offset
  *          then COUNT lines: partition (-1: as it falls) timestamp key value [header-key header-value]...
  * consume  BOOTSTRAP TOPIC PARTITION OFFSET [PROPERTY...]     row: offset timestamp-type leader-epoch, then as produced
+ * skim     BOOTSTRAP TOPIC PARTITION OFFSET [PROPERTY...]     row: offset key head-of-value length-of-value crc32c-of-value
+ * delete   BOOTSTRAP TOPIC
+ * quota    BOOTSTRAP CLIENT BYTES_PER_SECOND                  for producers of that client id, on each broker
  * </pre>
  */
 public final class Oracle {
     private static final long PATIENCE_MS = 30_000;
+    /** What is told of a large value, beside its length and checksum. */
+    private static final int HEAD = 8;
     private static final HexFormat HEX = HexFormat.of();
 
     private final BufferedReader in;
@@ -81,7 +91,10 @@ public final class Oracle {
             case "create" -> create(command);
             case "describe" -> describe(command);
             case "produce" -> produce(command);
-            case "consume" -> consume(command);
+            case "consume" -> consume(command, Oracle::fields);
+            case "skim" -> consume(command, Oracle::skimmed);
+            case "delete" -> delete(command);
+            case "quota" -> quota(command);
             default -> throw new IllegalArgumentException("unknown command " + command[0]);
         }
     }
@@ -114,6 +127,34 @@ public final class Oracle {
         }
     }
 
+    /** Deletes a topic and returns when the cluster knows it no more. */
+    private void delete(String[] command) throws Exception {
+        try (Admin admin = Admin.create(client(command[1], Map.of()))) {
+            admin.deleteTopics(List.of(command[2])).all().get();
+        }
+        try (var consumer = consumer(command[1], Map.of())) {
+            long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
+            while (!isEmpty(consumer.partitionsFor(command[2]))) {
+                if (System.nanoTime() - deadline > 0) {
+                    throw new IllegalStateException(command[2] + " is deleted and still there");
+                }
+                Thread.sleep(20);
+            }
+        }
+    }
+
+    private static boolean isEmpty(List<PartitionInfo> infos) {
+        return infos == null || infos.isEmpty();
+    }
+
+    private void quota(String[] command) throws Exception {
+        var client = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, command[2]));
+        var rate = new ClientQuotaAlteration.Op("producer_byte_rate", Double.valueOf(command[3]));
+        try (Admin admin = Admin.create(client(command[1], Map.of()))) {
+            admin.alterClientQuotas(List.of(new ClientQuotaAlteration(client, List.of(rate)))).all().get();
+        }
+    }
+
     private static boolean led(List<PartitionInfo> infos, int partitions) {
         return infos != null
                 && infos.size() == partitions
@@ -123,7 +164,7 @@ public final class Oracle {
     private void describe(String[] command) {
         try (var consumer = consumer(command[1], pairs(command, 3))) {
             List<PartitionInfo> infos = consumer.partitionsFor(command[2]);
-            if (infos == null || infos.isEmpty()) {
+            if (isEmpty(infos)) {
                 throw new IllegalStateException("no topic " + command[2] + " as far as this node knows");
             }
             for (PartitionInfo info : infos) {
@@ -175,7 +216,7 @@ public final class Oracle {
     }
 
     /** Reads up to the end that the partition has when the command starts (with read_committed, the stable end). */
-    private void consume(String[] command) {
+    private void consume(String[] command, Function<ConsumerRecord<byte[], byte[]>, Object[]> told) {
         var partition = new TopicPartition(command[2], Integer.parseInt(command[3]));
         try (var consumer = consumer(command[1], pairs(command, 5))) {
             consumer.assign(List.of(partition));
@@ -185,7 +226,7 @@ public final class Oracle {
             while (consumer.position(partition) < end) {
                 for (var record : consumer.poll(Duration.ofMillis(500)).records(partition)) {
                     if (record.offset() < end) {
-                        row(fields(record));
+                        row(told.apply(record));
                     }
                 }
                 if (System.nanoTime() - deadline > 0) {
@@ -210,6 +251,14 @@ public final class Oracle {
             fields.add(hex(header.value()));
         }
         return fields.toArray();
+    }
+
+    private static Object[] skimmed(ConsumerRecord<byte[], byte[]> record) {
+        byte[] value = record.value();
+        var crc = new CRC32C();
+        crc.update(value);
+        String head = hex(Arrays.copyOf(value, Math.min(value.length, HEAD)));
+        return new Object[] {record.offset(), hex(record.key()), head, value.length, crc.getValue()};
     }
 
     private static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, Map<String, String> given) {
