@@ -181,9 +181,9 @@ async fn build() -> Result<PathBuf, Trouble> {
     let output = output.map_err(|e| format!("running cargo: {e}"))?;
     let told = String::from_utf8_lossy(&output.stdout);
     let messages = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    // Of build scripts there are executables too, but not told so.
-    let executable =
-        messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).last();
+    let mut executables =
+        messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    let executable = executables.next_back();
     match executable.filter(|_| output.status.success()) {
         Some(path) => Ok(path),
         None => {
