@@ -30,8 +30,9 @@ pub use error::{
     SerializationError, VersionSpan,
 };
 pub use producer::{
-    Delivery, Partitioner, Producer, ProducerBuilder, ProducerRecord, RecordMetadata,
-    TopicPartitions, TypedProducer, TypedRecord,
+    Acknowledgement, Delivery, InterceptedRecord, Partitioner, Producer, ProducerBuilder,
+    ProducerInterceptor, ProducerRecord, RecordMetadata, TopicPartitions, TypedProducer,
+    TypedRecord,
 };
 pub use time::{Clock, SystemClock};
 pub use types::{

@@ -42,8 +42,11 @@ const PRODUCER: &str = "
     sequencer   ->                                                | types
     sender      -> delivery batch accumulator sequencer           | types time error protocol record client
     driver      -> delivery accumulator sender                    | types time error protocol client
-    typed       -> record delivery mod                            | types error serialize
-    builder     -> memory partitioner accumulator sender driver mod | types time error config net client record
+    blocked     -> record delivery mod                            | time error
+    interceptor -> record delivery                                | types error
+    interceptors -> record delivery interceptor mod               | types error
+    typed       -> record delivery interceptors mod               | types error serialize
+    builder     -> memory partitioner accumulator sender driver interceptor interceptors mod | types time error config net client record
 ";
 
 /// The same inside the consumer.

@@ -159,7 +159,10 @@ impl FromStr for Acks {
 
 /// Properties of Java's producer that are in no table.
 const ELSEWHERE: &[Elsewhere] = &[
-    elsewhere::ignored("interceptor.classes", elsewhere::JVM),
+    elsewhere::ignored(
+        "interceptor.classes",
+        "it names Java classes; interceptors are given in code, to `ProducerBuilder::interceptor`",
+    ),
     elsewhere::ignored("key.serializer", elsewhere::SERDE),
     elsewhere::ignored("transaction.timeout.ms", "it is for transactional producers only"),
     elsewhere::only("transaction.two.phase.commit.enable", "false", elsewhere::TRANSACTIONS),

@@ -10,6 +10,8 @@ use crate::config::{PartitionerClass, ProducerConfig};
 use crate::net::Connect;
 use crate::producer::accumulator::Accumulator;
 use crate::producer::driver::Driver;
+use crate::producer::interceptor::ProducerInterceptor;
+use crate::producer::interceptors::Interceptors;
 use crate::producer::memory::Memory;
 use crate::producer::partitioner::{Partitioner, Partitioning};
 use crate::producer::sender::{Sender, SenderConfig};
@@ -25,12 +27,13 @@ pub struct ProducerBuilder {
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
     partitioner: Option<Arc<dyn Partitioner>>,
+    interceptors: Interceptors,
 }
 
 impl ProducerBuilder {
     pub(crate) fn new(config: ProducerConfig) -> Self {
-        let clock = Arc::new(SystemClock);
-        Self { config, connector: None, clock, seed: None, partitioner: None }
+        let (clock, interceptors) = (Arc::new(SystemClock), Interceptors::default());
+        Self { config, connector: None, clock, seed: None, partitioner: None, interceptors }
     }
 
     /// How connections are opened; TCP if it is not set. For tests, simulations and tunnels.
@@ -88,13 +91,20 @@ impl ProducerBuilder {
         self
     }
 
+    /// Puts an interceptor behind those that were given before (Kafka's `interceptor.classes`).
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl ProducerInterceptor) -> Self {
+        self.interceptors.add(interceptor);
+        self
+    }
+
     /// Starts the producer's task on the current tokio runtime. It does not wait for a connection: a cluster that
     /// cannot be reached shows in `send`.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn build(self) -> Producer {
-        let Self { config, connector, clock, seed, partitioner } = self;
+        let Self { config, connector, clock, seed, partitioner, interceptors } = self;
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         // As in Java, the brokers may create a topic that is sent to.
         let client = Client::start(config.client(), connector, true);
@@ -124,6 +134,7 @@ impl ProducerBuilder {
             max_block: config.max_block(),
             max_request_size: config.max_request_size(),
             partitioning: partitioning(&config, partitioner),
+            interceptors: interceptors.share(),
         })
     }
 }

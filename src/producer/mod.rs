@@ -8,9 +8,12 @@
 
 mod accumulator;
 mod batch;
+mod blocked;
 mod builder;
 mod delivery;
 mod driver;
+mod interceptor;
+mod interceptors;
 mod memory;
 mod partitioner;
 mod record;
@@ -33,11 +36,13 @@ use accumulator::{Accumulator, Begin, Lacks, PartitionQueue, TopicQueues};
 use batch::{Append, Taken};
 use delivery::{CallbackFn, RecordFacts};
 use driver::Command;
+use interceptors::Interceptors;
 use memory::Reservation;
 use partitioner::{By, Partitioning, Place};
 
 pub use builder::ProducerBuilder;
 pub use delivery::{Delivery, RecordMetadata};
+pub use interceptor::{Acknowledgement, InterceptedRecord, ProducerInterceptor};
 pub use partitioner::{Partitioner, TopicPartitions};
 pub use record::ProducerRecord;
 pub use typed::{TypedProducer, TypedRecord};
@@ -68,6 +73,7 @@ pub(crate) struct Inner {
     pub(crate) max_block: Duration,
     pub(crate) max_request_size: usize,
     pub(crate) partitioning: Partitioning,
+    pub(crate) interceptors: Option<Arc<Interceptors>>,
 }
 
 impl Producer {
@@ -98,6 +104,9 @@ impl Producer {
     /// # Cancel safety
     /// A `send` that is dropped before it is ready has accepted nothing.
     pub async fn send(&self, record: &ProducerRecord<'_>) -> Result<Delivery, SendError> {
+        if let Some(interceptors) = &self.inner.interceptors {
+            return Box::pin(self.send_intercepted(interceptors, record, None)).await;
+        }
         match self.inner.start(record, &mut None, None) {
             Ok(delivery) => Ok(delivery),
             Err(Blocked::Refused(error)) => Err(error),
@@ -124,6 +133,9 @@ impl Producer {
         F: FnOnce(Result<RecordMetadata, DeliveryError>) + Send + 'static,
     {
         let mut callback: Option<CallbackFn> = Some(Box::new(callback));
+        if let Some(interceptors) = &self.inner.interceptors {
+            return Box::pin(self.send_intercepted(interceptors, record, callback)).await.map(drop);
+        }
         let delivery = match self.inner.start(record, &mut callback, None) {
             Ok(delivery) => delivery,
             Err(Blocked::Refused(error)) => return Err(error),
@@ -174,15 +186,10 @@ impl Producer {
     /// # Errors
     /// A [`SendError`]; then nothing was buffered.
     pub fn try_send(&self, record: &ProducerRecord<'_>) -> Result<Delivery, SendError> {
-        self.inner.start(record, &mut None, None).map_err(|blocked| match blocked {
-            Blocked::Refused(error) => error,
-            Blocked::Memory { needed, .. } => self.inner.buffer_full(needed, Duration::ZERO),
-            Blocked::Metadata => {
-                self.inner.client.track(record.topic);
-                let topic = record.topic.to_owned();
-                SendError::MetadataTimeout { topic, waited: Duration::ZERO, last: None }
-            }
-        })
+        match &self.inner.interceptors {
+            None => self.inner.try_start(record, &mut None),
+            Some(interceptors) => self.try_send_intercepted(interceptors, record),
+        }
     }
 
     /// Sends what was accepted before this call without waiting for linger, and returns when all of it has ended: in
@@ -259,6 +266,11 @@ enum Blocked {
     Memory {
         needed: usize,
         partition: Option<i32>,
+    },
+    /// The topic does not have the partition that the record names, which is one that may come.
+    Partition {
+        partition: i32,
+        count: usize,
     },
     Refused(SendError),
 }
@@ -386,6 +398,10 @@ impl Inner {
                     self.await_topic(record.topic, deadline).await?;
                     None
                 }
+                Blocked::Partition { partition, .. } => {
+                    self.await_partition(record.topic, partition, deadline).await?;
+                    None
+                }
                 Blocked::Memory { needed, partition } => {
                     // What was chosen for it is not asked for again.
                     record.partition = record.partition.or(partition);
@@ -444,7 +460,11 @@ fn queue<'a>(
 ) -> Result<&'a Arc<PartitionQueue>, Blocked> {
     let queue = usize::try_from(partition).ok().and_then(|at| topic.partitions.get(at));
     queue.ok_or_else(|| {
-        let (topic, count) = (record.topic.to_owned(), topic.partitions.len());
+        let count = topic.partitions.len();
+        if partition >= 0 && record.partition.is_some() {
+            return Blocked::Partition { partition, count };
+        }
+        let topic = record.topic.to_owned();
         Blocked::Refused(SendError::InvalidPartition { topic, partition, count })
     })
 }

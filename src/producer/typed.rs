@@ -203,16 +203,29 @@ impl<K: Serializer, V: Serializer> TypedProducer<K, V> {
         &self.producer
     }
 
+    /// Interceptors are told of a record that cannot be made.
     fn serialize<'s>(
+        &self,
+        record: &TypedRecord<'s, K::Data, V::Data>,
+        scratch: &'s mut Scratch,
+    ) -> Result<ProducerRecord<'s>, SendError> {
+        self.make(record, scratch).inspect_err(|error| {
+            if let Some(interceptors) = &self.producer.inner.interceptors {
+                let TypedRecord { topic, partition, headers, .. } = *record;
+                interceptors.refused(topic, partition, headers, error);
+            }
+        })
+    }
+
+    fn make<'s>(
         &self,
         record: &TypedRecord<'s, K::Data, V::Data>,
         scratch: &'s mut Scratch,
     ) -> Result<ProducerRecord<'s>, SendError> {
         let TypedRecord { topic, partition, timestamp, key, value, headers } = *record;
         let context = |part| SerializeContext::new(topic, part).headers(headers);
-        let Scratch { key: key_buffer, value: value_buffer } = scratch;
-        let key = bytes(&self.key, &context(RecordPart::Key), key, key_buffer)?;
-        let value = bytes(&self.value, &context(RecordPart::Value), value, value_buffer)?;
+        let key = bytes(&self.key, &context(RecordPart::Key), key, &mut scratch.key)?;
+        let value = bytes(&self.value, &context(RecordPart::Value), value, &mut scratch.value)?;
         Ok(ProducerRecord { topic, partition, timestamp, key, value, headers })
     }
 }

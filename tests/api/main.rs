@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
-    Acks, BrokerId, Cause, ClientError, CloseError, Compression, ConfigError, ConsumerRecord,
-    Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, Header,
-    OwnedRecord, PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence,
-    ProduceError, Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord,
-    ReadError, Reader, ReaderBuilder, ReaderConfig, RecordHeader, RecordHeaders, RecordMetadata,
-    Records, RecordsIter, SendError, SerializationError, StartAt, SystemClock, TimestampType,
-    TopicId, TopicPartition, TopicPartitions, TypedProducer, TypedRecord, UnknownName, VersionSpan,
-    config, net, serialize,
+    Acknowledgement, Acks, BrokerId, Cause, ClientError, CloseError, Compression, ConfigError,
+    ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode,
+    FatalError, Header, InterceptedRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter,
+    PartitionerClass, Peer, Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig,
+    ProducerIdentity, ProducerRecord, ReadError, Reader, ReaderBuilder, ReaderConfig, RecordHeader,
+    RecordHeaders, RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt,
+    SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer,
+    TypedRecord, UnknownName, VersionSpan, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
+fn crosses<T: ?Sized + Send + Sync>() {}
 fn shared<T: Clone + Send + Sync + Unpin + Debug + 'static>() {}
 fn borrowing<T: Clone + Send + Sync + Unpin + Debug>() {}
 fn error<T: Error + Clone + Send + Sync + 'static>() {}
@@ -45,6 +46,8 @@ fn types_cross_threads_and_print() {
     owned::<config::ConfigBuilder<ProducerConfig>>();
     owned::<net::TcpConnector>();
     owned::<Box<dyn net::Connect>>();
+    crosses::<dyn milena::ProducerInterceptor>();
+    crosses::<dyn serialize::Serializer<Data = str>>();
     owned::<Box<dyn milena::Clock>>();
     owned::<Box<dyn milena::Partitioner>>();
 }
@@ -52,6 +55,8 @@ fn types_cross_threads_and_print() {
 #[test]
 fn what_borrows_crosses_threads_too() {
     borrowing::<ProducerRecord<'_>>();
+    borrowing::<Acknowledgement<'_>>();
+    borrowing::<InterceptedRecord<'_>>();
     borrowing::<TypedRecord<'_, str, [u8]>>();
     borrowing::<serialize::SerializeContext<'_>>();
     borrowing::<Header<'_>>();

@@ -5,7 +5,9 @@
 
 mod client_bugs;
 mod producer;
+mod producer_bad_input;
 mod producer_faults;
+mod producer_interceptors;
 mod producer_partitioning;
 mod producer_threads;
 mod producer_typed;

@@ -179,27 +179,6 @@ async fn an_unknown_topic_is_an_error_after_max_block() {
     assert_eq!(producer.partitions_for("missing").await.unwrap(), 4);
 }
 
-#[tokio::test(start_paused = true)]
-async fn bad_records_are_refused_with_a_typed_error() {
-    let cluster = cluster(|c| c).await;
-    cluster.create_topic(("t", 2)).unwrap();
-    let producer = producer(&cluster, &[]);
-    for topic in ["", ".", "..", "a b", "über", &"x".repeat(250)] {
-        let error = producer.send(&ProducerRecord::new(topic, "x")).await.unwrap_err();
-        assert!(matches!(error, SendError::InvalidTopic { .. }), "{topic:?}: {error}");
-    }
-    for partition in [-1, 2] {
-        let record = ProducerRecord::new("t", "x").partition(partition);
-        let error = producer.send(&record).await.unwrap_err();
-        assert!(matches!(error, SendError::InvalidPartition { count: 2, .. }), "{error}");
-    }
-    let record = ProducerRecord::new("t", "x").timestamp(-1);
-    let error = producer.send(&record).await.unwrap_err();
-    assert!(matches!(error, SendError::InvalidTimestamp { timestamp: -1 }), "{error}");
-    // Nothing of them is in the way of the next.
-    producer.send(&ProducerRecord::new("t", "x")).await.unwrap().await.unwrap();
-}
-
 /// P11: what each codec writes is what was sent.
 #[tokio::test(start_paused = true)]
 async fn every_codec() {
