@@ -1,4 +1,4 @@
-//! Producer rows under faults: P5, P7, P8, P12, P13, P16, P17.
+//! Producer rows under faults: P7, P8, P12, P13, P16, P17.
 
 use std::time::Duration;
 
@@ -56,28 +56,6 @@ async fn faults_neither_lose_nor_double_nor_reorder() {
             producer.close(SECOND).await.unwrap();
         }
     }
-}
-
-/// P5: too few replicas in sync: retried until they are back.
-#[tokio::test(start_paused = true)]
-async fn min_insync_replicas_unmet_and_met_again() {
-    let cluster = cluster(|c| c.nodes(3)).await;
-    let spec = TopicSpec::new("t").partitions(1).replication_factor(3);
-    cluster.create_topic(spec.config("min.insync.replicas", "2")).unwrap();
-    let producer = producer(&cluster, &[("delivery.timeout.ms", "60000")]);
-    producer.send(&ProducerRecord::new("t", "0")).await.unwrap().await.unwrap();
-    let (leader, _) = cluster.leader("t", 0).unwrap();
-    let others: Vec<_> = cluster.nodes().into_iter().filter(|&node| node != leader).collect();
-    for &node in &others {
-        cluster.stop_node(node).await.unwrap();
-    }
-    let delivery = producer.send(&ProducerRecord::new("t", "1")).await.unwrap();
-    let requests = cluster.requests(ApiKey::PRODUCE);
-    cluster.received(ApiKey::PRODUCE, requests + 3).await;
-    assert_eq!(values(&cluster, "t", 0), ["0"], "refused before the append");
-    cluster.restart_node(others[0]).await.unwrap();
-    delivery.await.unwrap();
-    assert_eq!(values(&cluster, "t", 0), ["0", "1"]);
 }
 
 /// P8: a refusal that no retry can mend fails at once, with the code; the next record is unharmed.

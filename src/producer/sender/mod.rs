@@ -189,7 +189,7 @@ impl Sender {
             // Another topic under the old name has seen no sequence of ours.
             if !old.is_zero() && !new.topic_id.is_zero() && old != new.topic_id {
                 recreated = true;
-                partition.sequence.forgotten();
+                partition.made_anew();
             }
             partition.leadership = new;
         }

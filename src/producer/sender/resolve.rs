@@ -102,6 +102,12 @@ impl Sender {
                 },
             };
             self.resolve(index, batch, ending, now);
+            if let Some(partition) = self.partitions.get_mut(index)
+                && partition.leadership.topic_id != id
+            {
+                // What the old topic has acknowledged, the one that was made anew does not know.
+                partition.sequence.forgotten();
+            }
         }
     }
 

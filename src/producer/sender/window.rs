@@ -68,6 +68,16 @@ impl Partition {
         }
     }
 
+    /// The topic was deleted and made anew. In the new one any first number is taken, so all that has numbers goes out
+    /// again one after the other, what is known not to be written too: a later batch would close the door on it.
+    pub(super) fn made_anew(&mut self) {
+        self.sequence.forgotten();
+        let numbered = self.window.iter_mut().filter(|slot| slot.stamp.is_some());
+        numbered.filter(|slot| slot.is_waiting() || slot.is_in_flight()).for_each(|slot| {
+            slot.maybe_written = true;
+        });
+    }
+
     /// How many batches are with brokers, unanswered.
     pub(super) fn in_flight(&self) -> usize {
         self.window.iter().filter(|slot| slot.is_in_flight()).count()

@@ -3,6 +3,7 @@
 
 mod batches;
 mod bench;
+mod cluster;
 mod epochs;
 mod idempotence;
 mod turns;
