@@ -5,5 +5,6 @@ mod batches;
 mod bench;
 mod cluster;
 mod epochs;
+mod expiry;
 mod idempotence;
 mod turns;
