@@ -9,6 +9,7 @@ pub mod config;
 mod consumer;
 mod counter;
 mod error;
+mod metrics;
 pub mod net;
 mod producer;
 #[doc(hidden)]
@@ -29,6 +30,7 @@ pub use error::{
     DisconnectReason, ErrorCode, FatalError, Peer, Persistence, ProduceError, ReadError, SendError,
     SerializationError, VersionSpan,
 };
+pub use metrics::{Metric, MetricValue, Metrics};
 pub use producer::{
     Acknowledgement, Delivery, InterceptedRecord, Partitioner, Producer, ProducerBuilder,
     ProducerInterceptor, ProducerRecord, RecordMetadata, TopicPartitions, TypedProducer,

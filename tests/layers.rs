@@ -20,10 +20,11 @@ const CRATE: &str = "
     protocol  -> types time error
     record    -> types time error
     config    -> types time error
-    net       -> types time error protocol config
-    client    -> types time counter error protocol config net
-    producer  -> types time error serialize protocol config net client record
-    consumer  -> types time error protocol config net client record
+    metrics   -> types time
+    net       -> types time error protocol config metrics
+    client    -> types time counter error protocol config metrics net
+    producer  -> types time error serialize protocol config metrics net client record
+    consumer  -> types time error protocol config metrics net client record
     broker    -> types time counter error protocol record
 ";
 
@@ -37,16 +38,18 @@ const PRODUCER: &str = "
     delivery    ->                                                | types time error
     partitioner -> record                                         | types error
     memory      ->                                                | time
+    metrics     ->                                                | types time metrics
+    measured    -> metrics mod                                    | time error metrics
     batch       -> record delivery memory                         | types time error record
     accumulator -> record delivery memory partitioner batch       | types time error record
     sequencer   ->                                                | types
-    sender      -> delivery batch accumulator sequencer           | types time error protocol record client
+    sender      -> delivery metrics batch accumulator sequencer   | types time error protocol record client
     driver      -> delivery accumulator sender                    | types time error protocol client
     blocked     -> record delivery mod                            | time error
     interceptor -> record delivery                                | types error
     interceptors -> record delivery interceptor mod               | types error
     typed       -> record delivery interceptors mod               | types error serialize
-    builder     -> memory partitioner accumulator sender driver interceptor interceptors mod | types time error config net client record
+    builder     -> memory metrics partitioner accumulator sender driver interceptor interceptors mod | types time error config metrics net client record
 ";
 
 /// The same inside the consumer.
@@ -59,19 +62,21 @@ const CONSUMER: &str = "
     lookup       -> subscription                                  | types time error protocol client
     collector    -> records fetcher                               | time error
     driver       -> subscription fetcher                          | types time error protocol client
-    builder      -> fetcher driver mod                            | time config net client
+    builder      -> fetcher driver mod                            | time config metrics net client
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 14] = [
+const PURE: [&str; 16] = [
     "src/types.rs",
     "src/config",
+    "src/metrics",
     "src/record",
     "src/net/inflight.rs",
     "src/client/metadata/merge.rs",
     "src/client/metadata/refresh.rs",
     "src/client/metadata/snapshot.rs",
     "src/producer/batch.rs",
+    "src/producer/metrics.rs",
     "src/producer/partitioner",
     "src/producer/accumulator/queue.rs",
     "src/producer/sender",

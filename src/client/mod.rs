@@ -23,9 +23,10 @@ mod tests;
 
 use crate::config::{ClientConfig, HostPort};
 use crate::error::{ClientError, Peer};
+use crate::metrics::{ClientKind, ClientMetrics, Windows};
 use crate::net::{Connect, Connection, ConnectionSettings, TcpConnector};
 use crate::protocol::Request;
-use crate::time::{Backoff, Instant};
+use crate::time::{Backoff, Clock, Duration, Instant, SystemClock};
 use crate::types::BrokerId;
 use least_loaded::Load;
 use metadata::Metadata;
@@ -70,6 +71,7 @@ struct Core {
     config: ClientConfig,
     pool: Arc<Pool>,
     metadata: Metadata,
+    metrics: Arc<ClientMetrics>,
     /// Whether the brokers of the snapshot are given up and `bootstrap.servers` are asked instead.
     from_bootstrap: AtomicBool,
 }
@@ -78,11 +80,12 @@ impl Client {
     /// Starts a client: from now on it fetches metadata. To be called within a tokio runtime.
     ///
     /// Connections are opened over TCP if there is no `connector`. `may_create_topics` lets brokers
-    /// create a topic because it is asked for.
+    /// create a topic because it is asked for. `kind` names the metrics.
     pub(crate) fn start(
         config: &ClientConfig,
         connector: Option<Arc<dyn Connect>>,
         may_create_topics: bool,
+        kind: ClientKind,
     ) -> Self {
         let connector = connector.unwrap_or_else(|| Arc::new(tcp(config)));
         let settings = ConnectionSettings {
@@ -98,9 +101,11 @@ impl Client {
                 config.socket_connection_setup_timeout_max(),
             ),
         };
+        let metrics = Arc::new(metrics(config, kind));
         let core = Arc::new(Core {
-            pool: Pool::new(connector, settings, schedules),
+            pool: Pool::new(connector, settings, schedules, metrics.clone()),
             metadata: Metadata::new(config, may_create_topics),
+            metrics,
             from_bootstrap: AtomicBool::new(false),
             config: config.clone(),
         });
@@ -115,6 +120,22 @@ impl Client {
     /// The configuration that it was started with.
     pub(crate) fn config(&self) -> &ClientConfig {
         &self.core().config
+    }
+
+    /// What its connections have counted.
+    pub(crate) fn metrics(&self) -> &Arc<ClientMetrics> {
+        &self.core().metrics
+    }
+
+    /// How many requests are on connections.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.core().pool.in_flight()
+    }
+
+    /// How old the metadata are; before there are any, how old the client is.
+    pub(crate) fn metadata_age(&self, now: Instant) -> Duration {
+        let fetched = self.core().metadata.last_complete();
+        now.saturating_duration_since(fetched.unwrap_or(self.core().metrics.started()))
     }
 
     /// What is believed of the cluster now. Takes no lock.
@@ -230,6 +251,13 @@ impl Client {
         };
         tokio::time::timeout_at(deadline, ended).await.is_ok()
     }
+}
+
+fn metrics(config: &ClientConfig, kind: ClientKind) -> ClientMetrics {
+    let windows =
+        Windows { length: config.metrics_sample_window(), count: config.metrics_num_samples() };
+    let (now, millis) = (Instant::now(), SystemClock.now_millis());
+    ClientMetrics::new(kind, config.client_id(), windows, now, millis)
 }
 
 fn tcp(config: &ClientConfig) -> TcpConnector {

@@ -9,7 +9,8 @@ use super::least_loaded::Load;
 use super::reconnect::{Reconnect, Schedules};
 use crate::config::HostPort;
 use crate::error::{ClientError, DisconnectReason, Peer};
-use crate::net::{Connect, Connection, ConnectionSettings};
+use crate::metrics::ClientMetrics;
+use crate::net::{Connect, Connection, ConnectionSettings, Meter};
 use crate::time::{Duration, Instant};
 use crate::types::BrokerId;
 use futures_util::FutureExt;
@@ -51,6 +52,7 @@ pub(super) struct Pool {
     connector: Arc<dyn Connect>,
     settings: ConnectionSettings,
     schedules: Schedules,
+    metrics: Arc<ClientMetrics>,
     slots: Mutex<Slots>,
 }
 
@@ -85,8 +87,9 @@ impl Pool {
         connector: Arc<dyn Connect>,
         settings: ConnectionSettings,
         schedules: Schedules,
+        metrics: Arc<ClientMetrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { connector, settings, schedules, slots: Mutex::default() })
+        Arc::new(Self { connector, settings, schedules, metrics, slots: Mutex::default() })
     }
 
     /// The connection to a broker, if it can take a request now.
@@ -153,6 +156,12 @@ impl Pool {
             by_id.get_mut(&id).map_or(Load::Idle(None), |slot| slot.load(self.schedules, now))
         })
         .collect()
+    }
+
+    /// How many requests have been sent or queued and have not ended.
+    pub(super) fn in_flight(&self) -> usize {
+        let slots = self.slots.lock();
+        slots.by_id.values().filter_map(|slot| slot.open.as_ref()).map(|c| c.in_flight()).sum()
     }
 
     /// Forgets brokers, except those that are in use.
@@ -222,14 +231,15 @@ async fn attempt(pool: Weak<Pool>, id: BrokerId, peer: Peer, told: oneshot::Send
     if let Some(not_before) = not_before {
         tokio::time::sleep_until(not_before).await;
     }
-    let Some((connector, settings, allowance)) = pool
-        .upgrade()
-        .and_then(|pool| Some((pool.connector.clone(), pool.settings.clone(), pool.begin(id)?)))
-    else {
+    let Some((connector, settings, allowance, metrics)) = pool.upgrade().and_then(|pool| {
+        let allowance = pool.begin(id)?;
+        Some((pool.connector.clone(), pool.settings.clone(), allowance, pool.metrics.clone()))
+    }) else {
         return;
     };
+    let meter = Meter::connecting(metrics, id);
     // The connector is the user's. An attempt that never ended would close the way to its broker.
-    let open = Connection::open(&*connector, peer.clone(), &settings, allowance);
+    let open = Connection::open(&*connector, peer.clone(), &settings, allowance, meter);
     let result = AssertUnwindSafe(open).catch_unwind().await.unwrap_or_else(|_panic| {
         let (kind, cause) = (io::ErrorKind::Other, "the connector panicked".into());
         Err(ClientError::Connect { peer, kind, cause })

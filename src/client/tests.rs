@@ -3,6 +3,7 @@
 use super::{BrokerNode, Client, LeaderHint, Led, Unanswered};
 use crate::config::ClientConfig;
 use crate::error::{ClientError, DisconnectReason, ErrorCode, Peer};
+use crate::metrics::ClientKind;
 use crate::net::testing::{FakeBroker, Incoming, apis_with};
 use crate::net::{Connect, Transport, connect_fn};
 use crate::protocol::messages::find_coordinator::{
@@ -155,7 +156,7 @@ impl Cluster {
             .properties(properties.iter().copied())
             .build()
             .unwrap();
-        Client::start(&config, Some(self.connector()), may_create_topics)
+        Client::start(&config, Some(self.connector()), may_create_topics, ClientKind::Producer)
     }
 }
 
@@ -488,7 +489,7 @@ mod bootstrap {
         });
         let config =
             ClientConfig::builder().set("bootstrap.servers", "nowhere:9092").build().unwrap();
-        let client = Client::start(&config, Some(Arc::new(connector)), true);
+        let client = Client::start(&config, Some(Arc::new(connector)), true, ClientKind::Producer);
         let text = client.topic("t", within(MS(3000))).await.unwrap_err().to_string();
         assert!(text.contains("cannot resolve the name of bootstrap server nowhere"), "{text}");
         assert!(text.contains("no such host is known"), "{text}");
@@ -947,7 +948,7 @@ mod simulated {
                 .set("bootstrap.servers", "boot:9092")
                 .set("request.timeout.ms", "5000")
                 .build()?;
-            let client = Client::start(&config, Some(connector()), true);
+            let client = Client::start(&config, Some(connector()), true, ClientKind::Producer);
             client.topic("t", within(SOON)).await?;
             let request = FindCoordinatorRequest::default();
             client.call(BrokerId(1), &request).await?;

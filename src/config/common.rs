@@ -59,6 +59,19 @@ properties! {
     "metadata.recovery.strategy" => metadata_recovery_strategy: MetadataRecoveryStrategy =
         MetadataRecoveryStrategy::Rebootstrap;
 
+    /// How many windows of `metrics.sample.window.ms` metrics look back.
+    "metrics.num.samples" => metrics_num_samples: u32 = 2, [1 ..= 2147483647];
+
+    /// Up to which level of detail metrics are recorded (KIP-105). As in Java, a producer's are all
+    /// of the first level, so this changes nothing.
+    "metrics.recording.level" => metrics_recording_level: MetricsRecordingLevel =
+        MetricsRecordingLevel::Info;
+
+    /// The window over which averages, maxima and rates are measured; a value counts until
+    /// `metrics.num.samples` windows have passed.
+    "metrics.sample.window.ms" => metrics_sample_window: Duration =
+        30000, [0 ..= 9223372036854775807];
+
     /// The size in bytes of the socket's receive buffer (`SO_RCVBUF`); `None` (in Kafka's text
     /// form, -1) leaves it to the operating system. Readers have a default of 65536.
     "receive.buffer.bytes" => receive_buffer_bytes: Option<u32> = 32768, [-1 ..= 2147483647];
@@ -132,6 +145,42 @@ impl FromStr for MetadataRecoveryStrategy {
         match name.to_ascii_lowercase().as_str() {
             "none" => Ok(Self::None),
             "rebootstrap" => Ok(Self::Rebootstrap),
+            _ => Err(UnknownName),
+        }
+    }
+}
+
+/// The level of detail up to which metrics are recorded (`metrics.recording.level`, KIP-105).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MetricsRecordingLevel {
+    /// What costs little.
+    #[default]
+    Info,
+    /// What may cost more.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl fmt::Display for MetricsRecordingLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Info => "INFO",
+            Self::Debug => "DEBUG",
+            Self::Trace => "TRACE",
+        })
+    }
+}
+
+/// Kafka's names, in capitals.
+impl FromStr for MetricsRecordingLevel {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        match name {
+            "INFO" => Ok(Self::Info),
+            "DEBUG" => Ok(Self::Debug),
+            "TRACE" => Ok(Self::Trace),
             _ => Err(UnknownName),
         }
     }

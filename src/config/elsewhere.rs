@@ -36,7 +36,6 @@ pub(super) const fn only(
 
 pub(super) const JVM: &str = "it names a Java class or an algorithm of the Java runtime";
 const JMX: &str = "there is no JMX here; read the client's metrics instead";
-const METRICS: &str = "metrics are not collected in windows or at levels yet";
 const KERBEROS: &str = "Kerberos (GSSAPI) is not available in this client";
 const TLS: &str = "TLS is not available in this version; use a PLAINTEXT listener of the cluster";
 const SASL: &str = "SASL is not available in this version; use a PLAINTEXT listener of the cluster";
@@ -54,9 +53,6 @@ pub(super) const COMMON: &[Elsewhere] = &[
     ignored("config.providers", "placeholders such as ${file:path:key} are not replaced"),
     ignored("enable.metrics.push", "metrics are not pushed to the cluster (KIP-714)"),
     ignored("metric.reporters", JMX),
-    ignored("metrics.num.samples", METRICS),
-    ignored("metrics.recording.level", METRICS),
-    ignored("metrics.sample.window.ms", METRICS),
     ignored("security.providers", JVM),
     refused("sasl.client.callback.handler.class", SASL),
     refused("sasl.jaas.config", SASL),

@@ -26,7 +26,7 @@ mod tests;
 
 pub use address::HostPort;
 pub use builder::{ConfigBuilder, Configuration};
-pub use common::{ClientConfig, MetadataRecoveryStrategy};
+pub use common::{ClientConfig, MetadataRecoveryStrategy, MetricsRecordingLevel};
 pub use notes::IgnoredProperty;
 pub use partitioner_class::PartitionerClass;
 pub use producer::{Acks, ProducerConfig};

@@ -3,7 +3,7 @@
 //! Knows no property by name, and no range: those are in the tables.
 
 use super::address::HostPort;
-use super::common::MetadataRecoveryStrategy;
+use super::common::{MetadataRecoveryStrategy, MetricsRecordingLevel};
 use super::partitioner_class::PartitionerClass;
 use super::producer::Acks;
 use crate::time::Duration;
@@ -255,6 +255,7 @@ named! {
     Acks, "all, -1, 0 or 1";
     Compression, "none, gzip, snappy, lz4 or zstd";
     MetadataRecoveryStrategy, "rebootstrap or none";
+    MetricsRecordingLevel, "INFO, DEBUG or TRACE";
     PartitionerClass, "org.apache.kafka.clients.producer.RoundRobinPartitioner or nothing for the \
         default (a partitioner of your own is given in code, to ProducerBuilder::partitioner)";
 }

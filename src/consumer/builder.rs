@@ -10,6 +10,7 @@ use super::driver::{Driver, Shared};
 use super::fetcher::{Checks, FetchConfig, Fetcher};
 use crate::client::Client;
 use crate::config::ReaderConfig;
+use crate::metrics::ClientKind;
 use crate::net::Connect;
 use crate::time::Backoff;
 
@@ -47,7 +48,8 @@ impl ReaderBuilder {
     /// Outside of a tokio runtime.
     pub fn build(self) -> Reader {
         let Self { config, connector, seed } = self;
-        let client = Client::start(config.client(), connector, config.allow_auto_create_topics());
+        let may_create = config.allow_auto_create_topics();
+        let client = Client::start(config.client(), connector, may_create, ClientKind::Consumer);
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         let shared = Arc::new(Shared {
             fetcher: Mutex::new(Fetcher::new(fetch_config(&config), seed)),

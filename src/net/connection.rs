@@ -8,6 +8,7 @@ use super::apis::BrokerApis;
 use super::connector::{Connect, ResolveError};
 use super::driver::Driver;
 use super::link::{Closed, End, Link, api_name};
+use super::meter::Meter;
 use crate::error::{ClientError, DisconnectReason, ErrorCode, Peer, VersionSpan};
 use crate::protocol::header::decode_response;
 use crate::protocol::messages::api_versions::ApiVersionsRequest;
@@ -51,7 +52,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects within `setup_timeout` (`socket.connection.setup.timeout.ms`) and asks for the
-    /// broker's versions.
+    /// broker's versions. `meter` is told.
     ///
     /// Cancel safe: dropping the future closes the socket.
     pub(crate) async fn open(
@@ -59,17 +60,25 @@ impl Connection {
         peer: Peer,
         settings: &ConnectionSettings,
         setup_timeout: Duration,
+        mut meter: Meter,
     ) -> Result<Arc<Self>, ClientError> {
         let connecting = connector.connect(peer.host(), peer.port());
         let io = match tokio::time::timeout(setup_timeout, connecting).await {
             Ok(Ok(io)) => io,
-            Ok(Err(error)) => return Err(not_connected(peer, &error)),
+            Ok(Err(error)) => {
+                let error = not_connected(peer, &error);
+                if matches!(error, ClientError::Resolve { .. }) {
+                    meter.not_resolved();
+                }
+                return Err(error);
+            }
             Err(_) => return Err(ClientError::SetupTimeout { peer, after: setup_timeout }),
         };
+        meter.connected();
         let first = settings.max_frame.min(MAX_FIRST_FRAME);
         let link = Link::new(peer, &settings.client_id, first);
         let (running, ended) = watch::channel(());
-        tokio::spawn(Driver::new(link.clone(), io, settings.max_idle, running).run());
+        tokio::spawn(Driver::new(link.clone(), io, meter, settings.max_idle, running).run());
         let socket = Socket { link, ended };
         let apis = negotiate(&socket, settings.request_timeout).await?;
         socket.link.set_max_frame(settings.max_frame);

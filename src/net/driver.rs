@@ -7,6 +7,7 @@
 use super::connector::Transport;
 use super::frame::FrameReader;
 use super::link::{End, Link};
+use super::meter::Meter;
 use super::outgoing::Outgoing;
 use crate::error::{ClientError, DisconnectReason};
 use crate::protocol::frame::FrameError;
@@ -26,6 +27,7 @@ const READS_PER_TURN: usize = 32;
 pub(super) struct Driver {
     link: Arc<Link>,
     io: Box<dyn Transport>,
+    meter: Meter,
     reader: FrameReader,
     outgoing: Outgoing,
     /// Whether something was written that a buffer below may still hold.
@@ -40,12 +42,14 @@ impl Driver {
     pub(super) fn new(
         link: Arc<Link>,
         io: Box<dyn Transport>,
+        meter: Meter,
         max_idle: Option<Duration>,
         running: watch::Sender<()>,
     ) -> Self {
         Self {
             link,
             io,
+            meter,
             reader: FrameReader::default(),
             outgoing: Outgoing::default(),
             unflushed: false,
@@ -69,7 +73,10 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         // Registered before looking, so that what is queued after the look wakes this task again.
         self.link.waker.register(cx.waker());
-        match self.turn(cx) {
+        self.meter.begin_turn();
+        let turn = self.turn(cx);
+        self.meter.end_turn();
+        match turn {
             Ok(()) => Poll::Pending,
             Err(end) => Poll::Ready(end),
         }
@@ -89,9 +96,14 @@ impl Driver {
 
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while !self.outgoing.is_empty() {
-            let link = &self.link;
-            match self.outgoing.poll_write(&mut *self.io, cx, |id| link.written(id)) {
-                Poll::Ready(result) => result.map_err(|error| failed(&error))?,
+            let Self { link, meter, outgoing, io, .. } = self;
+            let written = |id, size| {
+                meter.requested(size);
+                link.written(id);
+            };
+            match outgoing.poll_write(&mut **io, cx, written) {
+                Poll::Ready(Ok(bytes)) => meter.sent(bytes),
+                Poll::Ready(Err(error)) => return Err(failed(&error)),
                 Poll::Pending => return Ok(()),
             }
             self.unflushed = true;
@@ -118,7 +130,10 @@ impl Driver {
                         DisconnectReason::ClosedMidResponse
                     }));
                 }
-                Poll::Ready(Ok(_)) => self.dispatch()?,
+                Poll::Ready(Ok(bytes)) => {
+                    self.meter.received(bytes);
+                    self.dispatch()?;
+                }
             }
         }
         cx.waker().wake_by_ref();
@@ -135,6 +150,7 @@ impl Driver {
                 End::Protocol(ClientError::Decode { peer: self.link.peer.clone(), cause })
             })?;
             self.link.answer(id, frame, now)?;
+            self.meter.answered();
         }
         Ok(())
     }

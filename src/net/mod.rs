@@ -15,6 +15,7 @@ mod driver;
 mod frame;
 mod inflight;
 mod link;
+mod meter;
 mod outgoing;
 
 #[cfg(test)]
@@ -27,3 +28,4 @@ pub use connector::{
     Connect, ConnectFn, Connecting, ResolveError, TcpConnector, Transport, connect_fn,
 };
 pub(crate) use link::api_name;
+pub(crate) use meter::Meter;

@@ -16,6 +16,7 @@ const MAX_PIECES: usize = 64;
 #[derive(Debug)]
 struct Unfinished {
     correlation_id: i32,
+    size: usize,
     left: usize,
     begun: bool,
 }
@@ -29,14 +30,14 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn push(&mut self, correlation_id: i32, pieces: impl IntoIterator<Item = Bytes>) {
-        let mut left: usize = 0;
+        let mut size: usize = 0;
         for piece in pieces {
             if !piece.is_empty() {
-                left = left.saturating_add(piece.len());
+                size = size.saturating_add(piece.len());
                 self.pieces.push_back(piece);
             }
         }
-        self.requests.push_back(Unfinished { correlation_id, left, begun: false });
+        self.requests.push_back(Unfinished { correlation_id, size, left: size, begun: false });
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -44,13 +45,13 @@ impl Outgoing {
     }
 
     /// Writes once, as much as the socket takes, and calls `written` for each request whose last
-    /// byte it took.
+    /// byte it took, with its size. Gives how many bytes it took.
     pub(super) fn poll_write<T: AsyncWrite + Unpin + ?Sized>(
         &mut self,
         io: &mut T,
         cx: &mut Context<'_>,
-        written: impl FnMut(i32),
-    ) -> Poll<io::Result<()>> {
+        written: impl FnMut(i32, usize),
+    ) -> Poll<io::Result<usize>> {
         let mut slices = [IoSlice::new(&[]); MAX_PIECES];
         let mut offered = 0;
         let mut count = 0;
@@ -65,7 +66,7 @@ impl Outgoing {
             Ok(taken) => {
                 mark_begun(&mut self.requests, taken);
                 self.advance(taken, written);
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(taken))
             }
             Err(error) => {
                 // A layer such as TLS may have passed on some of it before it failed.
@@ -80,7 +81,7 @@ impl Outgoing {
         self.requests.iter().filter(|request| !request.begun).map(|request| request.correlation_id)
     }
 
-    fn advance(&mut self, mut taken: usize, mut written: impl FnMut(i32)) {
+    fn advance(&mut self, mut taken: usize, mut written: impl FnMut(i32, usize)) {
         let mut pieces_taken = taken;
         while let Some(piece) = self.pieces.front_mut() {
             if piece.len() > pieces_taken {
@@ -96,7 +97,7 @@ impl Outgoing {
                 break;
             }
             taken -= request.left;
-            written(request.correlation_id);
+            written(request.correlation_id, request.size);
             self.requests.pop_front();
         }
     }
@@ -171,7 +172,7 @@ mod tests {
             let mut ended = Vec::new();
             while !outgoing.is_empty() {
                 std::future::poll_fn(|cx| {
-                    outgoing.poll_write(&mut io, cx, |id| ended.push((id, 0)))
+                    outgoing.poll_write(&mut io, cx, |id, _| ended.push((id, 0)))
                 })
                 .await
                 .unwrap();
@@ -194,7 +195,7 @@ mod tests {
         let mut io = Trickle { step: usize::MAX, full: true, got: Vec::new() };
         let write = |outgoing: &mut Outgoing, io: &mut Trickle| {
             let mut cx = Context::from_waker(std::task::Waker::noop());
-            outgoing.poll_write(io, &mut cx, |_| {})
+            outgoing.poll_write(io, &mut cx, |_, _| {})
         };
         assert!(write(&mut outgoing, &mut io).is_ready());
         assert_eq!(outgoing.untouched().collect::<Vec<_>>(), (32..100).collect::<Vec<_>>());

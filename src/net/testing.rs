@@ -1,12 +1,13 @@
 //! The other end of an in-memory connection, scripted by a test: reads requests, answers as told.
 
 use crate::error::Peer;
-use crate::net::{Connection, ConnectionSettings, Transport, connect_fn};
+use crate::metrics::{ClientKind, ClientMetrics, Windows};
+use crate::net::{Connection, ConnectionSettings, Meter, Transport, connect_fn};
 use crate::protocol::header::{decode_request_header, encode_response};
 use crate::protocol::messages::api_versions::{ApiVersion, ApiVersionsResponse};
 use crate::protocol::messages::{APIS, Api};
 use crate::protocol::{ApiKey, Message, Reader, Request};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::types::BrokerId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -111,6 +112,13 @@ pub(crate) fn settings() -> ConnectionSettings {
     }
 }
 
+/// Metrics that nobody looks at.
+pub(crate) fn meter() -> Meter {
+    let windows = Windows { length: Duration::from_secs(30), count: 2 };
+    let metrics = ClientMetrics::new(ClientKind::Producer, "tester", windows, Instant::now(), 0);
+    Meter::connecting(Arc::new(metrics), BrokerId(1))
+}
+
 pub(crate) fn peer() -> Peer {
     Peer::new(Some(BrokerId(1)), "broker", 9092)
 }
@@ -125,7 +133,7 @@ pub(crate) async fn open_over(
         let io = io.lock().take().ok_or_else(|| io::ErrorKind::ConnectionRefused.into());
         async move { io }
     });
-    Connection::open(&connector, peer(), settings, Duration::from_secs(10)).await
+    Connection::open(&connector, peer(), settings, Duration::from_secs(10), meter()).await
 }
 
 /// A connection that is ready, and its other end. `room` is what the stream holds each way.

@@ -1,7 +1,9 @@
 //! A connection against a scripted server over an in-memory stream.
 
 use super::connection::MAX_FIRST_FRAME;
-use super::testing::{FakeBroker, all_apis, apis_with, connected, open_over, peer, settings};
+use super::testing::{
+    FakeBroker, all_apis, apis_with, connected, meter, open_over, peer, settings,
+};
 use super::{Connection, ConnectionSettings, connect_fn};
 use crate::error::{ClientError, DisconnectReason, ErrorCode, VersionSpan};
 use crate::protocol::ApiKey;
@@ -631,7 +633,8 @@ mod opening {
     async fn a_connector_that_hangs_is_given_up_after_the_set_up_timeout() {
         let connector = connect_fn(|_, _| std::future::pending());
         let after = Duration::from_secs(10);
-        let error = Connection::open(&connector, peer(), &settings(), after).await.unwrap_err();
+        let error =
+            Connection::open(&connector, peer(), &settings(), after, meter()).await.unwrap_err();
         assert_eq!(error, ClientError::SetupTimeout { peer: peer(), after });
     }
 
@@ -642,14 +645,16 @@ mod opening {
         drop(refusing);
         let tcp = crate::net::TcpConnector::default();
         let refused = crate::error::Peer::new(None, "127.0.0.1", port);
-        let error = Connection::open(&tcp, refused, &settings(), TIMEOUT).await.unwrap_err();
+        let error =
+            Connection::open(&tcp, refused, &settings(), TIMEOUT, meter()).await.unwrap_err();
         assert!(
             matches!(&error, ClientError::Connect { kind: io::ErrorKind::ConnectionRefused, .. }),
             "{error:?}"
         );
         assert!(error.to_string().contains("bootstrap server 127.0.0.1"), "{error}");
         let unknown = crate::error::Peer::new(None, "no such host", 9092);
-        let error = Connection::open(&tcp, unknown, &settings(), TIMEOUT).await.unwrap_err();
+        let error =
+            Connection::open(&tcp, unknown, &settings(), TIMEOUT, meter()).await.unwrap_err();
         assert!(matches!(error, ClientError::Resolve { .. }), "{error:?}");
     }
 

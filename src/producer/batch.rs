@@ -26,6 +26,8 @@ pub(crate) struct Batch {
     /// Whether its first record left no room for another.
     full: bool,
     count: u32,
+    /// Bytes of the largest record; of a split batch's parts, of the largest before the split.
+    largest: u32,
     end: Option<End>,
     completion: Arc<Completion>,
     reservation: Option<Reservation>,
@@ -76,6 +78,7 @@ impl Batch {
             body: Body::Open(BatchBuilder::new(reservation.buffer())),
             full: false,
             count: 0,
+            largest: 0,
             end: Some(end),
             completion,
             reservation: Some(reservation),
@@ -113,6 +116,7 @@ impl Batch {
             });
         }
         let size = u32::try_from(appended.size).unwrap_or(u32::MAX);
+        self.largest = self.largest.max(size);
         Append::Taken(Taken { completion: Arc::clone(&self.completion), index, size })
     }
 
@@ -124,6 +128,19 @@ impl Batch {
 
     pub(crate) fn count(&self) -> u32 {
         self.count
+    }
+
+    /// Bytes of its largest record, before compression.
+    pub(crate) fn largest_record(&self) -> u32 {
+        self.largest
+    }
+
+    /// The part of its records' bytes that compression left.
+    pub(crate) fn compression_ratio(&self) -> f64 {
+        match &self.body {
+            Body::Sealed(sealed) => sealed.compression_ratio(),
+            Body::Open(_) | Body::Sealing | Body::Broken(_) => 1.0,
+        }
     }
 
     pub(crate) fn completion(&self) -> &Arc<Completion> {
@@ -230,6 +247,7 @@ impl Batch {
             body: Body::Sealed(after),
             full: true,
             count: self.count - at,
+            largest: self.largest,
             end: Some(next_end),
             completion: Arc::clone(&self.completion),
             reservation: room,

@@ -1,14 +1,57 @@
-//! What becomes of a record that cannot be accepted at once: the error that it gets if it is not to wait, and the wait for
-//! a partition that it names and its topic does not have yet. Topics grow, and metadata that were fetched before do not
-//! show it: who names a partition is asked to wait as for a topic, as in Java.
+//! What becomes of a record that cannot be accepted at once: the error that it gets if it is not to wait, and the wait
+//! for what it lacks. That may be a partition that it names and its topic does not have yet: topics grow, and metadata
+//! that were fetched before do not show it, so who names a partition is asked to wait as for a topic, as in Java.
 
 use crate::error::SendError;
 use crate::producer::delivery::{CallbackFn, Delivery};
 use crate::producer::record::ProducerRecord;
 use crate::producer::{Blocked, Inner};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, deadline};
 
 impl Inner {
+    /// Deals with what was in a record's way, and counts it if that cannot be done.
+    pub(super) async fn wait(
+        &self,
+        record: &ProducerRecord<'_>,
+        callback: &mut Option<CallbackFn>,
+        blocked: Blocked,
+    ) -> Result<Delivery, SendError> {
+        self.overcome(record, callback, blocked).await.map_err(|error| self.refused(error))
+    }
+
+    /// Waits for what is missing until `max.block.ms` is over, and starts again.
+    async fn overcome(
+        &self,
+        record: &ProducerRecord<'_>,
+        callback: &mut Option<CallbackFn>,
+        mut blocked: Blocked,
+    ) -> Result<Delivery, SendError> {
+        let deadline = deadline(Instant::now(), self.max_block);
+        let mut record = *record;
+        loop {
+            let room = match blocked {
+                Blocked::Refused(error) => return Err(error),
+                Blocked::Metadata => {
+                    self.await_topic(record.topic, deadline).await?;
+                    None
+                }
+                Blocked::Partition { partition, .. } => {
+                    self.await_partition(record.topic, partition, deadline).await?;
+                    None
+                }
+                Blocked::Memory { needed, partition } => {
+                    // What was chosen for it is not asked for again.
+                    record.partition = record.partition.or(partition);
+                    Some(self.await_memory(needed, deadline).await?)
+                }
+            };
+            match self.start(&record, callback, room) {
+                Ok(delivery) => return Ok(delivery),
+                Err(next) => blocked = next,
+            }
+        }
+    }
+
     /// [`Inner::start`], or the error that there is when nothing is waited for.
     pub(super) fn try_start(
         &self,
@@ -16,7 +59,7 @@ impl Inner {
         callback: &mut Option<CallbackFn>,
     ) -> Result<Delivery, SendError> {
         let (topic, waited) = (record.topic, Duration::ZERO);
-        self.start(record, callback, None).map_err(|blocked| match blocked {
+        let started = self.start(record, callback, None).map_err(|blocked| match blocked {
             Blocked::Refused(error) => error,
             Blocked::Memory { needed, .. } => self.buffer_full(needed, waited),
             Blocked::Partition { partition, count } => {
@@ -27,7 +70,8 @@ impl Inner {
                 self.client.track(topic);
                 SendError::MetadataTimeout { topic: topic.to_owned(), waited, last: None }
             }
-        })
+        });
+        started.map_err(|error| self.refused(error))
     }
 
     /// Asks for metadata until the topic has the partition, at the longest until `deadline`.

@@ -7,12 +7,14 @@ use tokio::sync::mpsc;
 
 use crate::client::Client;
 use crate::config::{PartitionerClass, ProducerConfig};
+use crate::metrics::ClientKind;
 use crate::net::Connect;
 use crate::producer::accumulator::Accumulator;
 use crate::producer::driver::Driver;
 use crate::producer::interceptor::ProducerInterceptor;
 use crate::producer::interceptors::Interceptors;
 use crate::producer::memory::Memory;
+use crate::producer::metrics::ProducerMetrics;
 use crate::producer::partitioner::{Partitioner, Partitioning};
 use crate::producer::sender::{Sender, SenderConfig};
 use crate::producer::{Inner, Producer};
@@ -107,7 +109,8 @@ impl ProducerBuilder {
         let Self { config, connector, clock, seed, partitioner, interceptors } = self;
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         // As in Java, the brokers may create a topic that is sent to.
-        let client = Client::start(config.client(), connector, true);
+        let client = Client::start(config.client(), connector, true, ClientKind::Producer);
+        let metrics = Arc::new(ProducerMetrics::new(Arc::clone(client.metrics())));
         let codec = codec(&config);
         // Neither a record nor a request is larger than `max.request.size`.
         let batch_size = config.batch_size().min(config.max_request_size()).max(1);
@@ -115,7 +118,12 @@ impl ProducerBuilder {
         let accumulator = Accumulator::new(memory, batch_size, codec, seed)
             .adaptive(config.partitioner_adaptive_partitioning_enable());
         let accumulator = Arc::new(accumulator);
-        let mut sender = Sender::new(sender_config(&config), Arc::clone(&accumulator), seed);
+        let mut sender = Sender::new(
+            sender_config(&config),
+            Arc::clone(&accumulator),
+            Arc::clone(&metrics),
+            seed,
+        );
         sender.watch_availability(config.partitioner_availability_timeout());
         let (commands, received) = mpsc::channel(16);
         let driver = Driver::new(
@@ -129,6 +137,7 @@ impl ProducerBuilder {
         Producer::from_inner(Inner {
             accumulator,
             client,
+            metrics,
             clock,
             commands,
             max_block: config.max_block(),

@@ -49,6 +49,11 @@ impl Memory {
         self.bytes.available_permits()
     }
 
+    /// How many wait for memory.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Whether somebody waits for memory; then batches should leave before their linger is over.
     pub(crate) fn has_waiters(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0

@@ -14,7 +14,9 @@ mod delivery;
 mod driver;
 mod interceptor;
 mod interceptors;
+mod measured;
 mod memory;
+mod metrics;
 mod partitioner;
 mod record;
 mod sender;
@@ -37,7 +39,9 @@ use batch::{Append, Taken};
 use delivery::{CallbackFn, RecordFacts};
 use driver::Command;
 use interceptors::Interceptors;
+use measured::Timed;
 use memory::Reservation;
+use metrics::ProducerMetrics;
 use partitioner::{By, Partitioning, Place};
 
 pub use builder::ProducerBuilder;
@@ -67,6 +71,7 @@ pub struct Producer {
 pub(crate) struct Inner {
     pub(crate) accumulator: Arc<Accumulator>,
     pub(crate) client: Client,
+    pub(crate) metrics: Arc<ProducerMetrics>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Dropped with the last handle, which tells the task to finish.
     pub(crate) commands: mpsc::Sender<Command>,
@@ -109,7 +114,6 @@ impl Producer {
         }
         match self.inner.start(record, &mut None, None) {
             Ok(delivery) => Ok(delivery),
-            Err(Blocked::Refused(error)) => Err(error),
             Err(blocked) => Box::pin(self.inner.wait(record, &mut None, blocked)).await,
         }
     }
@@ -138,7 +142,6 @@ impl Producer {
         }
         let delivery = match self.inner.start(record, &mut callback, None) {
             Ok(delivery) => delivery,
-            Err(Blocked::Refused(error)) => return Err(error),
             Err(blocked) => Box::pin(self.inner.wait(record, &mut callback, blocked)).await?,
         };
         drop(delivery);
@@ -198,6 +201,7 @@ impl Producer {
     /// # Cancel safety
     /// A flush that is dropped stops hurrying; nothing is lost.
     pub async fn flush(&self) {
+        let _timed = Timed::start(&self.inner.metrics, ProducerMetrics::flushed);
         let _hurry = self.inner.accumulator.start_flush();
         let (reply, completions) = oneshot::channel();
         // A task that has ended has nothing left to flush.
@@ -382,40 +386,8 @@ impl Inner {
         Err(Blocked::Refused(SendError::RecordTooLarge { size, max, property }))
     }
 
-    /// Waits for what is missing until `max.block.ms` is over, and starts again.
-    async fn wait(
-        &self,
-        record: &ProducerRecord<'_>,
-        callback: &mut Option<CallbackFn>,
-        mut blocked: Blocked,
-    ) -> Result<Delivery, SendError> {
-        let deadline = deadline(Instant::now(), self.max_block);
-        let mut record = *record;
-        loop {
-            let room = match blocked {
-                Blocked::Refused(error) => return Err(error),
-                Blocked::Metadata => {
-                    self.await_topic(record.topic, deadline).await?;
-                    None
-                }
-                Blocked::Partition { partition, .. } => {
-                    self.await_partition(record.topic, partition, deadline).await?;
-                    None
-                }
-                Blocked::Memory { needed, partition } => {
-                    // What was chosen for it is not asked for again.
-                    record.partition = record.partition.or(partition);
-                    Some(self.await_memory(needed, deadline).await?)
-                }
-            };
-            match self.start(&record, callback, room) {
-                Ok(delivery) => return Ok(delivery),
-                Err(next) => blocked = next,
-            }
-        }
-    }
-
     async fn await_topic(&self, topic: &str, deadline: Instant) -> Result<usize, SendError> {
+        let began = Instant::now();
         let metadata = self.client.topic(topic, deadline).await.map_err(|error| match error {
             ClientError::MetadataTimeout { last, .. } => SendError::MetadataTimeout {
                 topic: topic.to_owned(),
@@ -427,6 +399,7 @@ impl Inner {
         })?;
         let leaders = metadata.partitions.iter().map(|partition| partition.leader);
         self.accumulator.update_topic(topic, leaders)?;
+        self.metrics.waited_for_metadata(began, Instant::now());
         Ok(metadata.partitions.len())
     }
 
@@ -435,6 +408,7 @@ impl Inner {
         needed: usize,
         deadline: Instant,
     ) -> Result<Reservation, SendError> {
+        let _timed = Timed::start(&self.metrics, ProducerMetrics::waited_for_memory);
         let memory = self.accumulator.memory();
         let reserve = memory.reserve(needed);
         // Those who wait make batches leave before their linger is over; the sender has to look.

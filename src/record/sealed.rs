@@ -119,6 +119,13 @@ impl SealedBatch {
         self.uncompressed_len
     }
 
+    /// The length of its records, compressed, as a part of what it was before; the header does not
+    /// count.
+    pub fn compression_ratio(&self) -> f64 {
+        let records = |len: usize| len.saturating_sub(HEADER_LEN) as f64;
+        records(self.len()) / records(self.uncompressed_len)
+    }
+
     /// How many records the batch holds; at least one.
     pub fn count(&self) -> i32 {
         self.header.count

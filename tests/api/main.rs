@@ -9,12 +9,12 @@ use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
     Acknowledgement, Acks, BrokerId, Cause, ClientError, CloseError, Compression, ConfigError,
     ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode,
-    FatalError, Header, InterceptedRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter,
-    PartitionerClass, Peer, Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig,
-    ProducerIdentity, ProducerRecord, ReadError, Reader, ReaderBuilder, ReaderConfig, RecordHeader,
-    RecordHeaders, RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt,
-    SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer,
-    TypedRecord, UnknownName, VersionSpan, config, net, serialize,
+    FatalError, Header, InterceptedRecord, Metric, MetricValue, Metrics, OwnedRecord,
+    PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError,
+    Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, ReadError, Reader,
+    ReaderBuilder, ReaderConfig, RecordHeader, RecordHeaders, RecordMetadata, Records, RecordsIter,
+    SendError, SerializationError, StartAt, SystemClock, TimestampType, TopicId, TopicPartition,
+    TopicPartitions, TypedProducer, TypedRecord, UnknownName, VersionSpan, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -37,6 +37,8 @@ fn types_cross_threads_and_print() {
     shared::<broker::Fault>();
     shared::<TypedProducer<serialize::StringSerializer, serialize::VoidSerializer>>();
     shared::<serialize::SerializeWith<str, fn(&str)>>();
+    shared::<Metric>();
+    shared::<Metrics>();
     owned::<ProducerBuilder>();
     owned::<Delivery>();
     owned::<Reader>();
@@ -76,6 +78,7 @@ fn values_compare() {
     value::<DeliveryErrorKind>();
     value::<DisconnectReason>();
     value::<ErrorCode>();
+    value::<MetricValue>();
     value::<OwnedRecord>();
     value::<PartitionerClass>();
     value::<Peer>();

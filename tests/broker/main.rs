@@ -8,6 +8,7 @@ mod producer;
 mod producer_bad_input;
 mod producer_faults;
 mod producer_interceptors;
+mod producer_metrics;
 mod producer_partitioning;
 mod producer_threads;
 mod producer_typed;

@@ -281,6 +281,11 @@ impl Metadata {
         self.state.lock().refresh.is_hopeless(Instant::now())
     }
 
+    /// When all that is tracked was last answered for.
+    pub(super) fn last_complete(&self) -> Option<Instant> {
+        self.state.lock().refresh.last_complete()
+    }
+
     /// The client starts over from `bootstrap.servers`.
     pub(super) fn restarted(&self) {
         self.state.lock().refresh.restarted(Instant::now());

@@ -184,6 +184,11 @@ impl Refresh {
         })
     }
 
+    /// When the last complete fetch was answered.
+    pub(super) fn last_complete(&self) -> Option<Instant> {
+        self.last_complete
+    }
+
     /// The known brokers have been given up; the time of failing counts anew.
     pub(super) fn restarted(&mut self, now: Instant) {
         self.failing_since = self.failing_since.map(|_| now);

@@ -57,6 +57,14 @@ const COMMON: &[Case] = &[
         &["-1", "9223372036854775808", "12 ms", "1e3", "", "x"],
     ),
     ("metadata.recovery.strategy", "rebootstrap", &["none", "rebootstrap"], &["retry", ""]),
+    ("metrics.num.samples", "2", &["1", "2147483647"], &["0", "2147483648", "two", ""]),
+    ("metrics.recording.level", "INFO", &["INFO", "DEBUG", "TRACE"], &["info", "WARN", ""]),
+    (
+        "metrics.sample.window.ms",
+        "30000",
+        &["0", "9223372036854775807"],
+        &["-1", "9223372036854775808", "12 ms", "1e3", "", "x"],
+    ),
     (
         "receive.buffer.bytes",
         "32768",

@@ -62,6 +62,13 @@ pub(crate) enum Verdict {
     Fatal,
 }
 
+impl Verdict {
+    /// Whether the same records are sent once more, whole.
+    pub(crate) fn sends_again(self) -> bool {
+        matches!(self, Self::Retry { .. } | Self::Bump)
+    }
+}
+
 /// Whether an attempt left its records in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {

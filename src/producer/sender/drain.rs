@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::error::{DeliveryErrorKind, Persistence};
 use crate::producer::accumulator::Front;
 use crate::producer::delivery::Outcome;
+use crate::producer::metrics::BatchFacts;
 use crate::producer::sender::node::{NodeState, Readiness};
 use crate::producer::sender::window::{Slot, SlotState};
 use crate::producer::sender::{Action, IDEMPOTENT_WINDOW, Produce, Sender, Sent, SentBatch};
@@ -74,7 +75,7 @@ impl Sender {
         line.append(&mut served);
         self.active = line;
         for (node, draft) in drafts {
-            self.dispatch(node, draft);
+            self.dispatch(node, draft, now);
         }
         progress
     }
@@ -194,6 +195,8 @@ impl Sender {
                     let name = partition.queue.topic_partition();
                     let error = slot.batch.error(name, kind, Persistence::NotWritten, now);
                     slot.state = SlotState::Ended(Outcome::Failed(error));
+                    let records = slot.batch.count();
+                    self.metrics.failed(&partition.queue.topic, records, now);
                     partition.window.push_back(slot);
                     partition.settle();
                     // Whatever is behind it has its turn at once.
@@ -215,11 +218,25 @@ impl Sender {
         Some((slot.batch.id, slot.batch.size()))
     }
 
+    /// What metrics say of a batch that is sent.
+    fn facts(&self, sent: &SentBatch) -> Option<BatchFacts<'_>> {
+        let partition = self.partitions.get(sent.partition)?;
+        let batch = &partition.window.get(partition.position(sent.batch)?)?.batch;
+        Some(BatchFacts {
+            topic: &partition.queue.topic,
+            records: batch.count(),
+            bytes: batch.size(),
+            compression: batch.compression_ratio(),
+            largest_record: batch.largest_record(),
+            created: batch.created,
+        })
+    }
+
     fn topic_id(&self, index: usize) -> TopicId {
         self.partitions.get(index).map_or(TopicId::ZERO, |p| p.leadership.topic_id)
     }
 
-    fn dispatch(&mut self, node: BrokerId, draft: Draft) {
+    fn dispatch(&mut self, node: BrokerId, draft: Draft, now: Instant) {
         let token = self.next_token;
         self.next_token += 1;
         let mut topics: Vec<TopicProduceData> = Vec::new();
@@ -240,6 +257,8 @@ impl Sender {
                 }),
             }
         }
+        let sent = draft.batches.iter().filter_map(|sent| self.facts(sent));
+        self.metrics.sent(sent, now);
         let by_topic_id = topics.iter().all(|topic| !topic.topic_id.is_zero());
         let request = ProduceRequest {
             transactional_id: None,
@@ -250,7 +269,7 @@ impl Sender {
         let to = self.nodes.entry(node).or_default();
         to.in_flight += 1;
         to.stalled_since = None;
-        self.requests.insert(token, Sent { node, batches: draft.batches });
+        self.requests.insert(token, Sent { node, at: now, batches: draft.batches });
         self.actions.push(Action::Produce(Produce { token, node, request, by_topic_id }));
     }
 }

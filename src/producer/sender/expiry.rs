@@ -43,6 +43,9 @@ impl Sender {
                 break;
             }
             let kind = DeliveryErrorKind::TimedOut { records: slot.batch.count() as usize };
+            if !slot.batch.has_ended() && !matches!(slot.state, SlotState::Ended(_)) {
+                self.metrics.failed(&queue.topic, slot.batch.count(), now);
+            }
             match slot.state {
                 SlotState::InFlight => {
                     slot.batch.fail(queue.topic_partition(), kind, Persistence::MaybeWritten, now);
@@ -70,6 +73,7 @@ impl Sender {
                     batch.last_error.take().or_else(|| self.obstacle(partition, now));
                 let name = partition.queue.topic_partition();
                 batch.fail(name, kind, Persistence::NotWritten, now);
+                self.metrics.failed(&partition.queue.topic, batch.count(), now);
             }
         }
         if let Some(created) = partition.queue.front_created() {

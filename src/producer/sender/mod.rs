@@ -35,6 +35,7 @@ use crate::client::LeaderHint;
 use crate::error::{Cause, ClientError, DeliveryErrorKind, ErrorCode, FatalError, Persistence};
 use crate::producer::accumulator::{Accumulator, PartitionQueue};
 use crate::producer::delivery::Completion;
+use crate::producer::metrics::ProducerMetrics;
 use crate::producer::sequencer::Sequencer;
 use crate::protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use crate::time::{Backoff, Duration, Instant};
@@ -99,6 +100,7 @@ impl Leadership {
 pub(crate) struct Sender {
     config: SenderConfig,
     accumulator: Arc<Accumulator>,
+    metrics: Arc<ProducerMetrics>,
     sequencer: Sequencer,
     id_retry_at: Option<Instant>,
     id_attempts: u32,
@@ -127,6 +129,7 @@ pub(crate) struct Sender {
 #[derive(Debug)]
 struct Sent {
     node: BrokerId,
+    at: Instant,
     batches: Vec<SentBatch>,
 }
 
@@ -140,10 +143,16 @@ struct SentBatch {
 
 impl Sender {
     /// `seed` decides the jitter of back-offs.
-    pub(crate) fn new(config: SenderConfig, accumulator: Arc<Accumulator>, seed: u64) -> Self {
+    pub(crate) fn new(
+        config: SenderConfig,
+        accumulator: Arc<Accumulator>,
+        metrics: Arc<ProducerMetrics>,
+        seed: u64,
+    ) -> Self {
         Self {
             config,
             accumulator,
+            metrics,
             sequencer: Sequencer::new(),
             id_retry_at: None,
             id_attempts: 0,
@@ -268,6 +277,8 @@ impl Sender {
             }
             Ok(response) => {
                 node.answered(response.throttle_time_ms, self.config.request_timeout, now);
+                let latency = now.saturating_duration_since(sent.at);
+                self.metrics.answered(sent.node, latency, response.throttle_time_ms, now);
                 self.resolve_response(&sent, &response, now);
             }
             Err(error) => {
@@ -362,12 +373,16 @@ impl Sender {
                 } else {
                     Persistence::NotWritten
                 };
-                failed += usize::from(slot.batch.fail(name.clone(), kind.clone(), written, now));
+                if slot.batch.fail(name.clone(), kind.clone(), written, now) {
+                    self.metrics.failed(&partition.queue.topic, slot.batch.count(), now);
+                    failed += 1;
+                }
             }
             // Until it is off the list, so that who appends next lists it again.
             while !partition.queue.unlist_if_empty() {
                 if let Some(mut batch) = partition.queue.take_front() {
                     batch.fail(name.clone(), kind.clone(), Persistence::NotWritten, now);
+                    self.metrics.failed(&partition.queue.topic, batch.count(), now);
                     failed += 1;
                 }
             }

@@ -153,6 +153,9 @@ impl Sender {
         };
         slot.batch.last_error = ending.cause.or_else(|| slot.batch.last_error.take());
         let verdict = classify(ending.heard, situation);
+        if verdict.sends_again() {
+            self.metrics.retried(&partition.queue.topic, slot.batch.count(), now);
+        }
         match verdict {
             Verdict::Written | Verdict::WrittenEarlier => {
                 if let Some(stamp) = slot.stamp {
@@ -210,6 +213,10 @@ impl Sender {
             Heard::Unsendable => DeliveryErrorKind::Unsendable,
         };
         let error = slot.batch.error(name, kind, persistence(slot), now);
+        // One that has expired was counted then.
+        if !slot.batch.has_ended() {
+            self.metrics.failed(&partition.queue.topic, slot.batch.count(), now);
+        }
         slot.state = SlotState::Ended(Outcome::Failed(error));
         // Its numbers are used up, and the broker waits for them before it takes later ones.
         if slot.stamp.is_some() && self.config.idempotent {

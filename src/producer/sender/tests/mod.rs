@@ -122,7 +122,12 @@ impl World {
         accumulator.update_topic("t", (0..partitions).map(|p| Some(BrokerId(p % 2)))).unwrap();
         Self {
             now: Instant::now(),
-            sender: Sender::new(config, Arc::clone(&accumulator), seed),
+            sender: Sender::new(
+                config,
+                Arc::clone(&accumulator),
+                ProducerMetrics::unwatched(),
+                seed,
+            ),
             accumulator,
             memory,
             logs: BTreeMap::new(),
