@@ -88,6 +88,7 @@ pub(crate) struct Run {
     pub(crate) throughput: f64,
     /// Milliseconds, at least 1.
     pub(crate) interval: i64,
+    pub(crate) print_metrics: bool,
     bootstrap_server: Option<String>,
     properties: Vec<(String, String)>,
     file: Option<PathBuf>,
@@ -170,6 +171,7 @@ fn check(options: Options) -> Result<Run, String> {
         payload,
         throughput: options.throughput,
         interval: options.reporting_interval,
+        print_metrics: options.print_metrics,
         bootstrap_server: options.bootstrap_server,
         properties,
         file,
@@ -186,9 +188,6 @@ fn check_values(options: &Options) -> Result<(), String> {
         return Err("transactions are not supported yet: leave out --transactional-id and \
                     --transaction-duration-ms."
             .to_owned());
-    }
-    if options.print_metrics {
-        return Err("--print-metrics is not supported yet.".to_owned());
     }
     if options.throughput == 0.0 || options.throughput.is_nan() {
         return Err(
@@ -377,7 +376,7 @@ mod tests {
 
     #[test]
     fn says_what_is_not_there_yet() {
-        for option in ["--print-metrics", "--transactional-id x", "--transaction-duration-ms 100"] {
+        for option in ["--transactional-id x", "--transaction-duration-ms 100"] {
             let text = refusal(&format!("{GOOD} {option}"));
             assert!(text.contains("not supported yet"), "{text}");
         }

@@ -1,5 +1,5 @@
 //! Kafka's `kafka-producer-perf-test`, on this client: the same options (of Kafka 4.1 and of 4.2, where they were
-//! renamed), the same payloads, the same lines, the same exit codes. Without transactions and `--print-metrics`, so far.
+//! renamed), the same payloads, the same lines, the same exit codes. Without transactions, so far.
 //!
 //! ```text
 //! cargo run --release --example producer_perf -- --bootstrap-server 127.0.0.1:9092 --topic perf \
@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is what the tool is for")]
 
 mod args;
+mod metrics;
 mod payload;
 mod random;
 mod stats;
@@ -96,8 +97,15 @@ async fn perform(run: Run) -> Result<(), Box<dyn Error>> {
             tokio::time::sleep(pause).await;
         }
     }
-    producer.close(patience).await?;
+    if !run.print_metrics {
+        producer.close(patience).await?;
+        tally.print_totals(SystemClock.now_millis());
+        return Ok(());
+    }
+    producer.flush().await;
     tally.print_totals(SystemClock.now_millis());
+    println!("{}", metrics::block(&producer.metrics()));
+    producer.close(patience).await?;
     Ok(())
 }
 
