@@ -98,8 +98,8 @@ properties! {
         0, [0 ..= 9223372036854775807];
 
     /// How the partition of a record is chosen that does not name one: by its key or else adaptively,
-    /// or round robin. Kafka's own classes only: for one of your own see
-    /// [`ProducerBuilder::partitioner`](crate::ProducerBuilder::partitioner), which overrides this.
+    /// or round robin. Only Kafka's own classes can be named: one of your own is given to
+    /// `ProducerBuilder::partitioner`, which overrides this.
     "partitioner.class" => partitioner_class: PartitionerClass = PartitionerClass::BuiltIn;
 
     /// Whether the partition is chosen as if records had no key (KIP-794).

@@ -139,6 +139,12 @@ impl Accumulator {
         }
     }
 
+    /// The brokers that keyless records avoid.
+    #[cfg(test)]
+    pub(crate) fn slow(&self) -> Vec<BrokerId> {
+        self.slow.load().to_vec()
+    }
+
     fn grow(&self, topic: &str, partitions: usize) -> Result<(), SendError> {
         let end = self.end.lock();
         if let Some(end) = &*end {

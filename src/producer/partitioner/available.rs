@@ -66,7 +66,7 @@ impl SlowBrokers {
         changed
     }
 
-    pub(super) fn load(&self) -> Guard<Arc<Vec<BrokerId>>> {
+    pub(crate) fn load(&self) -> Guard<Arc<Vec<BrokerId>>> {
         self.0.load()
     }
 }

@@ -8,6 +8,7 @@ mod idempotence;
 mod retry;
 mod seeds;
 mod split;
+mod stall;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
