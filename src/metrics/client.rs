@@ -318,3 +318,133 @@ impl ClientMetrics {
 pub(crate) fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1e3
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    const A: BrokerId = BrokerId(1);
+    const B: BrokerId = BrokerId(-2);
+
+    fn client(start: Instant) -> ClientMetrics {
+        let windows = Windows { length: MS(30_000), count: 2 };
+        ClientMetrics::new(ClientKind::Consumer, "c", windows, start, 1_234)
+    }
+
+    #[track_caller]
+    fn value(metrics: &Metrics, name: &str) -> f64 {
+        let metric = metrics.get("consumer-metrics", name, &[]);
+        metric.and_then(|metric| metric.value().as_f64()).expect(name)
+    }
+
+    fn traffic(sent: &[f64], requests: &[f64], received: &[f64], responses: usize) -> Traffic {
+        let mut traffic = Traffic::default();
+        sent.iter().for_each(|bytes| traffic.sent.add(*bytes));
+        requests.iter().for_each(|bytes| traffic.requests.add(*bytes));
+        received.iter().for_each(|bytes| traffic.received.add(*bytes));
+        (0..responses).for_each(|_| traffic.responses.add(1.0));
+        traffic
+    }
+
+    #[test]
+    fn turns_that_overlap_are_one_span_of_io() {
+        let start = Instant::now();
+        let at = |millis| start + MS(millis);
+        let client = client(start);
+        client.turn_begins(at(10));
+        client.turn_begins(at(12));
+        client.turn_ends(A, &Traffic::default(), at(15));
+        client.turn_ends(B, &Traffic::default(), at(20));
+        client.turn_begins(at(50));
+        client.turn_ends(A, &Traffic::default(), at(52));
+        let metrics = client.snapshot(at(52), |_| {});
+        for (name, expected) in [
+            ("select-total", 2.0),
+            ("io-time-ns-total", 12e6),
+            ("io-time-ns-avg", 6e6),
+            ("io-wait-time-ns-total", 40e6),
+            ("io-wait-time-ns-avg", 20e6),
+        ] {
+            assert!((value(&metrics, name) - expected).abs() < 1.0, "{name}");
+        }
+        // Where nothing is done for long, it is all of the time, not more.
+        client.turn_begins(at(500_000));
+        client.turn_ends(A, &Traffic::default(), at(500_000));
+        let metrics = client.snapshot(at(500_000), |_| {});
+        assert_eq!(value(&metrics, "io-wait-ratio"), 1.0);
+    }
+
+    #[test]
+    fn traffic_counts_for_the_client_and_for_the_node() {
+        let start = Instant::now();
+        let client = client(start);
+        client.connecting(A);
+        client.connecting(B);
+        client.turn_ends(A, &traffic(&[100.0, 50.0], &[120.0], &[], 0), start);
+        client.turn_ends(B, &traffic(&[7.0], &[7.0], &[4.0, 5.0, 6.0], 2), start);
+        let metrics = client.snapshot(start, |_| {});
+        for (name, expected) in [
+            ("network-io-total", 6.0),
+            ("outgoing-byte-total", 157.0),
+            ("outgoing-byte-rate", 157.0 / 30.0),
+            ("request-total", 2.0),
+            ("request-size-avg", 127.0 / 2.0),
+            ("request-size-max", 120.0),
+            ("incoming-byte-total", 15.0),
+            ("response-total", 2.0),
+            ("response-rate", 2.0 / 30.0),
+        ] {
+            assert!((value(&metrics, name) - expected).abs() < 1e-9, "{name}");
+        }
+        let of = |node, name| {
+            let metric = metrics.get("consumer-node-metrics", name, &[("node-id", node)]);
+            metric.and_then(|metric| metric.value().as_f64()).unwrap()
+        };
+        assert_eq!((of("node-1", "request-total"), of("node--2", "request-total")), (1.0, 1.0));
+        assert_eq!(of("node-1", "outgoing-byte-total"), 150.0);
+        assert_eq!(of("node--2", "incoming-byte-total"), 15.0);
+        assert_eq!(of("node-1", "response-total"), 0.0);
+    }
+
+    #[test]
+    fn what_has_no_address_is_not_closed_and_what_cannot_be_opened_is() {
+        let start = Instant::now();
+        let client = client(start);
+        let count = || value(&client.snapshot(start, |_| {}), "connection-count");
+        client.connecting(A);
+        client.connecting(B);
+        client.connecting(A);
+        assert_eq!(count(), 3.0);
+        client.connected(start);
+        client.closed(true, start);
+        client.closed(true, start);
+        client.closed(false, start);
+        assert_eq!(count(), 0.0);
+        let metrics = client.snapshot(start, |_| {});
+        assert_eq!(value(&metrics, "connection-creation-total"), 1.0);
+        assert_eq!(value(&metrics, "connection-close-total"), 2.0);
+        // Not connected to, so without sensors: nothing to tell, and nothing goes wrong.
+        client.answered(BrokerId(9), MS(5), start);
+        assert!(
+            metrics
+                .get("consumer-node-metrics", "request-total", &[("node-id", "node-9")])
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn the_client_says_who_it_is_and_how_much_it_tells() {
+        let start = Instant::now();
+        let client = client(start);
+        let metrics = client.snapshot(start, |_| {});
+        let started = metrics.get("app-info", "start-time-ms", &[]).unwrap();
+        assert_eq!(started.value(), &MetricValue::Integer(1_234));
+        assert_eq!(started.to_string(), "app-info:start-time-ms:{client-id=c}");
+        let count = metrics.get("kafka-metrics-count", "count", &[]).unwrap().value().as_f64();
+        assert_eq!(count, Some(metrics.len() as f64));
+        client.connecting(A);
+        assert_eq!(client.snapshot(start, |_| {}).len(), metrics.len() + 12);
+    }
+}

@@ -8,25 +8,8 @@
 //! | `snapshot` | how users see metrics |
 //!
 //! Nothing here has a clock; times are handed in. Values go in per batch, per request, per turn of
-//! a connection, and never per record. Where a meaning is not quite Java's:
-//!
-//! - `io-*` and `select-*`: there is no thread for I/O. All connection tasks of the client together
-//!   stand for it: while any of them reads or writes it does I/O, else it waits; each beginning of
-//!   I/O is a *select*.
-//! - `metadata-age` is the age of the client until there is metadata (in Java, the time since 1970).
-//! - `produce-throttle-time-*` is about Produce requests only (in Java, all requests).
-//! - `record-size-*` is about bytes in the batch (in Java, an upper bound that is computed before).
-//! - Times in milliseconds have decimals.
-//! - `metrics.recording.level` changes nothing: as in Java, no metric of a producer is above `INFO`.
-//!
-//! Java's metrics that are not here, and why:
-//!
-//! | metric | reason |
-//! |---|---|
-//! | `producer-metrics:txn-*-time-ns-total` | there are no transactions yet |
-//! | `app-info:commit-id` | a crate from a registry does not know it |
-//!
-//! Authentication is measured when there is some: without SASL, its metrics are 0 as in Java.
+//! a connection, and never per record. What differs from Java, and what is left out, is written
+//! where users read it, at [`Metrics`].
 
 mod client;
 mod snapshot;

@@ -15,6 +15,21 @@ use crate::time::Instant;
 /// minute); `-total` counts from the client's start. Averages and maxima of nothing are not a
 /// number.
 ///
+/// # What differs from Java
+/// - `io-*` and `select-*`: there is no thread for I/O. All connections of the client together stand
+///   for it: while any of them reads or writes it does I/O, else it waits; each beginning of I/O is
+///   a *select*.
+/// - `metadata-age` is the age of the client until there is metadata (in Java, the time since 1970).
+/// - `produce-throttle-time-*` is about Produce requests (in Java, about all requests).
+/// - `record-size-*` is about a record's bytes in its batch (in Java, about an upper bound of them
+///   with a batch's header).
+/// - `record-error-*` has all records that `send` refused (in Java, not those with an illegal topic,
+///   partition or timestamp), and those that the end of the producer cut off.
+/// - Times in milliseconds have decimals.
+/// - `metrics.recording.level` changes nothing: as in Java, no metric of a producer is above `INFO`.
+/// - Left out are `txn-*-time-ns-total`, as there are no transactions yet, and `commit-id`, which a
+///   crate from a registry does not know. Metrics of authentication are 0 as long as there is none.
+///
 /// # Examples
 /// A page for Prometheus:
 ///

@@ -301,3 +301,141 @@ impl ProducerMetrics {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{ClientKind, Windows};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    const STATE: State = State {
+        buffer_total: 100,
+        buffer_available: 60,
+        waiting: 3,
+        in_flight: 2,
+        metadata_age: Duration::from_millis(1_500),
+    };
+
+    struct Bed {
+        start: Instant,
+        metrics: ProducerMetrics,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            let (start, windows) = (Instant::now(), Windows { length: MS(30_000), count: 2 });
+            let client = ClientMetrics::new(ClientKind::Producer, "p", windows, start, 0);
+            client.connecting(BrokerId(1));
+            Self { start, metrics: ProducerMetrics::new(Arc::new(client)) }
+        }
+
+        #[track_caller]
+        fn expect(&self, at: u64, expected: &[(&str, f64)]) {
+            let metrics = self.metrics.snapshot(STATE, self.start + MS(at));
+            for (name, expected) in expected {
+                let metric = metrics.get("producer-metrics", name, &[]).expect(name);
+                let got = metric.value().as_f64().expect(name);
+                assert!((got - expected).abs() < 1e-9, "{name} is {got}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn requests_are_told_by_batch_and_as_a_whole() {
+        let bed = Bed::new();
+        let (a, b) = (Arc::from("a"), Arc::from("b"));
+        let facts = |topic, records, bytes, compression, largest_record| BatchFacts {
+            topic,
+            records,
+            bytes,
+            compression,
+            largest_record,
+            created: bed.start,
+        };
+        let first = [facts(&a, 10, 500, 0.5, 70), facts(&b, 1, 100, 1.0, 30)];
+        bed.metrics.sent(first.into_iter(), bed.start + MS(4));
+        bed.metrics.sent([facts(&a, 4, 300, 0.75, 60)].into_iter(), bed.start + MS(10));
+        bed.metrics.retried("a", 10, bed.start + MS(10));
+        bed.metrics.failed("b", 1, bed.start + MS(10));
+        // A topic of which nothing was sent has no metrics.
+        bed.metrics.failed("c", 2, bed.start + MS(10));
+        bed.expect(
+            10,
+            &[
+                ("batch-size-avg", 300.0),
+                ("batch-size-max", 500.0),
+                ("compression-rate-avg", 0.75),
+                ("record-queue-time-avg", 6.0),
+                ("record-queue-time-max", 10.0),
+                ("record-size-avg", 160.0 / 3.0),
+                ("record-size-max", 70.0),
+                ("record-send-total", 15.0),
+                ("records-per-request-avg", 7.5),
+                ("record-retry-total", 10.0),
+                ("record-error-total", 3.0),
+                ("record-error-rate", 3.0 / 30.0),
+            ],
+        );
+        let metrics = bed.metrics.snapshot(STATE, bed.start);
+        let of = |topic, name| {
+            let metric = metrics.get("producer-topic-metrics", name, &[("topic", topic)])?;
+            metric.value().as_f64()
+        };
+        assert_eq!(of("a", "byte-total"), Some(800.0));
+        assert_eq!(of("a", "compression-rate"), Some(0.625));
+        assert_eq!(of("a", "record-retry-total"), Some(10.0));
+        assert_eq!(of("b", "record-error-total"), Some(1.0));
+        assert_eq!(of("c", "record-error-total"), None);
+    }
+
+    #[test]
+    fn answers_tell_latency_and_throttling() {
+        let bed = Bed::new();
+        bed.metrics.answered(BrokerId(1), MS(20), 0, bed.start);
+        bed.metrics.answered(BrokerId(1), MS(40), 900, bed.start);
+        bed.expect(
+            0,
+            &[
+                ("request-latency-avg", 30.0),
+                ("request-latency-max", 40.0),
+                ("produce-throttle-time-avg", 450.0),
+                ("produce-throttle-time-max", 900.0),
+            ],
+        );
+        let metrics = bed.metrics.snapshot(STATE, bed.start);
+        let node = [("node-id", "node-1")];
+        let latency = metrics.get("producer-node-metrics", "request-latency-max", &node);
+        assert_eq!(latency.and_then(|latency| latency.value().as_f64()), Some(40.0));
+    }
+
+    #[test]
+    fn waits_and_state() {
+        let bed = Bed::new();
+        let at = |millis| bed.start + MS(millis);
+        bed.metrics.waited_for_memory(at(0), at(15_000));
+        bed.metrics.waited_for_memory(at(5_000), at(15_000));
+        bed.metrics.waited_for_metadata(at(0), at(7));
+        bed.metrics.flushed(at(1), at(4));
+        bed.metrics.refused(true, at(15_000));
+        bed.metrics.refused(false, at(15_000));
+        bed.metrics.split(at(15_000));
+        bed.expect(
+            15_000,
+            &[
+                ("bufferpool-wait-time-ns-total", 25e9),
+                ("bufferpool-wait-ratio", 25.0 / 30.0),
+                ("metadata-wait-time-ns-total", 7e6),
+                ("flush-time-ns-total", 3e6),
+                ("buffer-exhausted-total", 1.0),
+                ("record-error-total", 2.0),
+                ("batch-split-total", 1.0),
+                ("batch-split-rate", 1.0 / 30.0),
+                ("buffer-total-bytes", 100.0),
+                ("buffer-available-bytes", 60.0),
+                ("waiting-threads", 3.0),
+                ("requests-in-flight", 2.0),
+                ("metadata-age", 1.5),
+            ],
+        );
+    }
+}

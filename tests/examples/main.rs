@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod bench_client;
+mod producer_metrics;
 mod quickstart;
 mod retry_file;
 mod send_styles;
