@@ -16,6 +16,7 @@ use crate::types::TopicPartition;
 /// |---|---|
 /// | correct the record | `InvalidTopic`, `InvalidPartition`, `InvalidTimestamp`, `Serialization`, `RecordTooLarge` |
 /// | send again later, or slower ([`is_retriable`](Self::is_retriable)) | `BufferFull`, `MetadataTimeout`, `PartitionTimeout` |
+/// | correct the partitioner | `InvalidPartition`, `PartitionerPanicked` |
 /// | ask who runs the cluster | `Metadata`: the topic may not be seen, or not be written to |
 /// | make a new producer ([`is_fatal`](Self::is_fatal)) | `Closed`, `Fatal` |
 #[derive(Debug, Clone, thiserror::Error)]
@@ -32,14 +33,17 @@ pub enum SendError {
     },
     /// The record names a partition that no topic can have, or the producer's [`Partitioner`](crate::Partitioner) chose
     /// one that the topic does not have.
-    #[error("topic {topic} has no partition {partition}: it has {count}, numbered from 0")]
+    #[error(
+        "topic {topic} has no partition {partition}: {}partitions are numbered from 0",
+        count.map(|count| format!("it has {count}, and ")).unwrap_or_default()
+    )]
     InvalidPartition {
         /// The topic.
         topic: String,
         /// The partition asked for.
         partition: i32,
-        /// How many partitions the topic has.
-        count: usize,
+        /// How many partitions the topic has; `None` if the number is negative and the topic need not be known.
+        count: Option<usize>,
     },
     /// A serializer failed, or panicked.
     #[error(transparent)]
@@ -435,5 +439,75 @@ impl ProduceError {
             Self::Send(error) => error.is_fatal(),
             Self::Delivery(error) => error.is_fatal(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(kind: DeliveryErrorKind, last: Option<Cause>) -> DeliveryError {
+        let history = History { attempts: 3, elapsed: Duration::from_millis(120_038), last };
+        DeliveryError::new(TopicPartition::new("cpu0", 0), kind, Persistence::MaybeWritten, history)
+    }
+
+    /// The texts that operators know from Java's client.
+    #[test]
+    fn texts_are_those_of_the_java_client() {
+        let waited = Duration::from_secs(60);
+        let full = SendError::BufferFull {
+            needed: 943_805,
+            waited,
+            total: 33_554_432,
+            available: 521_257,
+        };
+        assert_eq!(
+            full.to_string(),
+            "Failed to allocate 943805 bytes within the configured max blocking time 60000 ms. \
+             Total memory: 33554432 bytes. Available memory: 521257 bytes."
+        );
+        let topic = || "x".to_owned();
+        let unknown = SendError::MetadataTimeout { topic: topic(), waited, last: None };
+        assert_eq!(unknown.to_string(), "Topic x not present in metadata after 60000 ms.");
+        let few = SendError::PartitionTimeout { topic: topic(), partition: 7, count: 3, waited };
+        assert_eq!(
+            few.to_string(),
+            "Partition 7 of topic x with partition count 3 is not present in metadata after 60000 ms."
+        );
+        let code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+        let last = Some(Cause::Broker(code, None));
+        let expired = failed(DeliveryErrorKind::TimedOut { records: 15 }, last);
+        assert_eq!(
+            expired.to_string(),
+            "Expiring 15 record(s) for cpu0-0:120038 ms has passed since batch creation; \
+             last error: NOT_LEADER_OR_FOLLOWER (the record may have been written; 3 attempt(s))"
+        );
+        assert_eq!(expired.code(), Some(code));
+    }
+
+    #[test]
+    fn a_code_is_told_wherever_it_came_from() {
+        let code = ErrorCode::MESSAGE_TOO_LARGE;
+        assert_eq!(failed(DeliveryErrorKind::Refused(code), None).code(), Some(code));
+        let fatal = FatalError { code: ErrorCode::INVALID_PRODUCER_EPOCH };
+        let other = Some(Cause::Broker(code, None));
+        let error = failed(DeliveryErrorKind::Fatal(fatal.clone()), other);
+        assert_eq!((error.code(), error.is_fatal()), (Some(fatal.code), true));
+        let unheard = Some(Cause::Client(ClientError::Closed));
+        assert_eq!(failed(DeliveryErrorKind::Disconnected, unheard).code(), None);
+    }
+
+    /// What to do next is the same whichever of the two errors it is in.
+    #[test]
+    fn either_error_says_what_to_do() {
+        let sent = ProduceError::from(SendError::Closed);
+        assert_eq!(sent.persistence(), Persistence::NotWritten);
+        assert!(sent.is_fatal() && !sent.is_retriable());
+        let lost = ProduceError::from(failed(DeliveryErrorKind::Disconnected, None));
+        assert_eq!(lost.persistence(), Persistence::MaybeWritten);
+        assert!(!lost.is_fatal() && lost.is_retriable());
+        let cause = ClientError::Closed;
+        let hidden = SendError::Metadata { topic: "x".to_owned(), cause };
+        assert!(!hidden.is_retriable() && !hidden.is_fatal());
     }
 }

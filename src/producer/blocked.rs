@@ -1,6 +1,7 @@
-//! What becomes of a record that cannot be accepted at once: the error that it gets if it is not to wait, and the wait
-//! for what it lacks. That may be a partition that it names and its topic does not have yet: topics grow, and metadata
-//! that were fetched before do not show it, so who names a partition is asked to wait as for a topic, as in Java.
+//! What becomes of a record that cannot be accepted at once: what is wrong with it however long it waits, the error that
+//! it gets if it is not to wait, and the wait for what it lacks. That may be a partition that it names and its topic
+//! does not have yet: topics grow, and metadata that were fetched before do not show it, so who names a partition is
+//! asked to wait as for a topic, as in Java.
 
 use crate::error::SendError;
 use crate::producer::delivery::{CallbackFn, Delivery};
@@ -98,5 +99,29 @@ impl Inner {
                 }
             }
         }
+    }
+}
+
+/// What can be wrong with a record whose topic is not known yet, so that no time is lost in waiting for that.
+pub(super) fn check_unknown(record: &ProducerRecord<'_>) -> Result<(), SendError> {
+    check_topic(record.topic)?;
+    if let Some(partition) = record.partition.filter(|&partition| partition < 0) {
+        let topic = record.topic.to_owned();
+        return Err(SendError::InvalidPartition { topic, partition, count: None });
+    }
+    match record.timestamp {
+        Some(timestamp) if timestamp < 0 => Err(SendError::InvalidTimestamp { timestamp }),
+        _ => Ok(()),
+    }
+}
+
+/// Kafka's rule for topic names.
+pub(super) fn check_topic(topic: &str) -> Result<(), SendError> {
+    let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+    let length = (1..=249).contains(&topic.len());
+    if length && topic.bytes().all(legal) && topic != "." && topic != ".." {
+        Ok(())
+    } else {
+        Err(SendError::InvalidTopic { topic: topic.to_owned() })
     }
 }

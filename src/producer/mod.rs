@@ -36,6 +36,7 @@ use crate::record::size_upper_bound;
 use crate::time::{Clock, Duration, Instant, deadline};
 use accumulator::{Accumulator, Begin, Lacks, PartitionQueue, TopicQueues};
 use batch::{Append, Taken};
+use blocked::{check_topic, check_unknown};
 use delivery::{CallbackFn, RecordFacts};
 use driver::Command;
 use interceptors::Interceptors;
@@ -301,7 +302,7 @@ impl Inner {
             return Err(Blocked::Refused(end));
         }
         let Some(topic) = self.accumulator.topic(record.topic) else {
-            check_topic(record.topic).map_err(Blocked::Refused)?;
+            check_unknown(record).map_err(Blocked::Refused)?;
             return Err(Blocked::Metadata);
         };
         let timestamp = match record.timestamp {
@@ -439,17 +440,6 @@ fn queue<'a>(
             return Blocked::Partition { partition, count };
         }
         let topic = record.topic.to_owned();
-        Blocked::Refused(SendError::InvalidPartition { topic, partition, count })
+        Blocked::Refused(SendError::InvalidPartition { topic, partition, count: Some(count) })
     })
-}
-
-/// Kafka's rule for topic names.
-fn check_topic(topic: &str) -> Result<(), SendError> {
-    let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
-    let length = (1..=249).contains(&topic.len());
-    if length && topic.bytes().all(legal) && topic != "." && topic != ".." {
-        Ok(())
-    } else {
-        Err(SendError::InvalidTopic { topic: topic.to_owned() })
-    }
 }

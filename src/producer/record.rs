@@ -54,7 +54,8 @@ impl<'a> ProducerRecord<'a> {
         self.value
     }
 
-    /// The partition, past the partitioner. It must be one that the topic has.
+    /// The partition, past the partitioner, numbered from 0. One that the topic does not have yet is waited for, at most
+    /// `max.block.ms`.
     #[must_use]
     pub fn partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);

@@ -196,7 +196,7 @@ async fn a_partition_out_of_range() {
         let started = Instant::now();
         for error in refusals(producer, &ProducerRecord::new("t", "x").partition(-1)).await {
             let matches =
-                matches!(error, SendError::InvalidPartition { partition: -1, count: 2, .. });
+                matches!(error, SendError::InvalidPartition { partition: -1, count: Some(2), .. });
             assert!(matches && !error.is_retriable(), "{error}");
         }
         assert!(started.elapsed().is_zero());
@@ -217,6 +217,26 @@ async fn a_partition_out_of_range() {
         assert!((3..100).contains(&requests), "{requests} requests in 6 s");
     })
     .await;
+}
+
+/// What is wrong anyway is told before the topic is waited for.
+#[tokio::test(start_paused = true)]
+async fn bad_records_for_a_topic_that_is_not_known() {
+    let cluster = cluster(|c| c.auto_create_topics(false)).await;
+    let producer = producer(&cluster, &[]);
+    let started = Instant::now();
+    let record = ProducerRecord::new("missing", "x");
+    for error in refusals(&producer, &record.partition(-7)).await {
+        let matches =
+            matches!(error, SendError::InvalidPartition { partition: -7, count: None, .. });
+        assert!(matches, "{error}");
+        let text = "topic missing has no partition -7: partitions are numbered from 0";
+        assert_eq!(error.to_string(), text);
+    }
+    for error in refusals(&producer, &record.timestamp(-7)).await {
+        assert!(matches!(error, SendError::InvalidTimestamp { timestamp: -7 }), "{error}");
+    }
+    assert!(started.elapsed().is_zero());
 }
 
 /// C5: partitions that are added while a send waits for them.

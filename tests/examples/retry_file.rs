@@ -140,7 +140,7 @@ async fn a_pass_that_is_killed_is_made_again_and_loses_nothing() {
 async fn what_can_never_be_sent_is_set_apart() {
     let spool = Spool::new("retry-file-rejected").await;
     let good = "note\torders\t0\t1700000000000\tkey\tgood\tname\t\\N";
-    let no_partition = "note\torders\t9\t\\N\tkey\tno such partition";
+    let no_partition = "note\torders\t-1\t\\N\tkey\tno such partition";
     let unreadable = "mangled";
     spool.folder.write("retry", &format!("{no_partition}\n{unreadable}\n{good}\ntorn"));
 
