@@ -55,7 +55,11 @@ impl Sender {
                     slot.batch.fail(queue.topic_partition(), kind, persistence(slot), now);
                     lost |= slot.stamp.take().is_some();
                 }
-                SlotState::Ended(_) | SlotState::Abandoned => {}
+                // Its turn has come, as all before it have just ended.
+                SlotState::Ended(ref outcome) => {
+                    slot.batch.complete(outcome.clone());
+                }
+                SlotState::Abandoned => {}
             }
         }
         partition.window.retain(|s| !(s.is_waiting() && s.batch.has_ended()));

@@ -71,3 +71,21 @@ fn what_is_abandoned_holds_nobody_back() {
     assert!(world.sender.is_idle(), "an answer that nobody waits for does not hold a close");
     assert!(world.sender.next_deadline().is_none_or(|at| at > world.now));
 }
+
+/// An acknowledged batch between two that expire together is told between them.
+#[test]
+fn expiry_tells_the_ends_in_order() {
+    let mut world = settled(config());
+    (0..3).for_each(|_| send_batch(&mut world, 0));
+    let first = world.pop(BrokerId(0)).unwrap();
+    let response = world.apply(&first, None);
+    world.answer(BrokerId(0), None);
+    world.answer(BrokerId(0), Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+    world.now += MS(10_000);
+    world.step();
+    assert_eq!(*world.ended.lock(), [(0, 0), (1, 1), (0, 2), (0, 3), (0, 4)]);
+    assert!(world.sent[3].result.as_ref().unwrap().is_ok());
+    world.sender.handle_produced(first.token, Ok(response), world.now);
+    world.heal();
+    world.check("in order");
+}

@@ -10,16 +10,20 @@ mod seeds;
 mod split;
 mod stall;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::error::DeliveryError;
 use crate::producer::accumulator::Begin;
 use crate::producer::batch::Append;
-use crate::producer::delivery::{Delivery, RecordFacts, RecordMetadata};
+use crate::producer::delivery::{CallbackFn, Delivery, RecordFacts, RecordMetadata};
 use crate::producer::memory::Memory;
 use crate::producer::record::ProducerRecord;
 use crate::protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
@@ -54,7 +58,7 @@ struct Log {
 }
 
 impl Log {
-    fn append(&mut self, bytes: &bytes::Bytes) -> (ErrorCode, i64) {
+    fn append(&mut self, bytes: &Bytes) -> (ErrorCode, i64) {
         let batch = batches(bytes.clone()).next().unwrap().unwrap();
         batch.verify_crc().unwrap();
         let header = batch.header();
@@ -79,7 +83,7 @@ impl Log {
                 self.identity = Some(header.producer);
                 self.recent.clear();
             }
-            self.next_sequence = header.base_sequence + header.count;
+            self.next_sequence = header.base_sequence.wrapping_add(header.count) & i32::MAX;
         }
         let offset = i64::try_from(self.records.len()).unwrap();
         self.recent.push_back((header.base_sequence, header.count, offset));
@@ -112,8 +116,13 @@ struct World {
     topic_id: TopicId,
     wire: BTreeMap<BrokerId, VecDeque<Produce>>,
     unanswered_id: bool,
+    next_id: i64,
     sent: Vec<Sent>,
     next_value: u32,
+    /// The values whose records' callbacks have run, with their partitions.
+    ended: Arc<Mutex<Vec<(i32, u32)>>>,
+    /// What was sent under each partition, identity and base sequence.
+    stamped: HashMap<(i32, ProducerIdentity, i32), Bytes>,
 }
 
 impl World {
@@ -137,8 +146,11 @@ impl World {
             topic_id: TopicId([1; 16]),
             wire: BTreeMap::new(),
             unanswered_id: false,
+            next_id: 9,
             sent: Vec::new(),
             next_value: 0,
+            ended: Arc::default(),
+            stamped: HashMap::new(),
         }
     }
 
@@ -162,13 +174,15 @@ impl World {
         let record = ProducerRecord::new("t", &bytes);
         let queue =
             &self.accumulator.topic("t").unwrap().partitions[partition.unsigned_abs() as usize];
-        let (accumulator, none) = (&self.accumulator, &mut None);
-        let taken = match accumulator.append(queue, &record, 1, none) {
+        let ended = Arc::clone(&self.ended);
+        let callback: CallbackFn = Box::new(move |_| ended.lock().push((partition, value)));
+        let (accumulator, callback) = (&self.accumulator, &mut Some(callback));
+        let taken = match accumulator.append(queue, &record, 1, callback) {
             Append::Taken(taken) => taken,
             _ => {
                 accumulator.seal_last(queue);
                 let begin = Begin { room: None, now: self.now };
-                accumulator.begin(queue, &record, 1, none, begin).unwrap()
+                accumulator.begin(queue, &record, 1, callback, begin).unwrap()
             }
         };
         let delivery = Delivery::new(
@@ -178,24 +192,44 @@ impl World {
         self.sent.push(Sent { partition, value, delivery, result: None });
     }
 
-    /// Does what the sender asks for; requests stay on the wire.
-    fn step(&mut self) {
+    /// Does what the sender asks for, if there is anything; requests stay on the wire.
+    fn step(&mut self) -> bool {
         for queue in self.accumulator.take_unseen() {
             let leadership = self.leadership(queue.partition);
             self.sender.handle_queue(queue, leadership);
         }
-        for action in self.sender.poll(self.now) {
+        let actions = self.sender.poll(self.now);
+        let busy = !actions.is_empty();
+        for action in actions {
             match action {
                 Action::Connect(node) => self.sender.handle_connected(node),
                 Action::RefreshMetadata => self.tell_metadata(),
                 Action::InitProducerId => self.unanswered_id = true,
                 Action::Produce(produce) => {
+                    self.note_stamps(&produce);
                     self.wire.entry(produce.node).or_default().push_back(produce);
                 }
                 Action::LeaderHint(_) | Action::Fatal(_) => {}
             }
         }
         self.collect();
+        busy
+    }
+
+    /// Numbers that may have left are those of the same bytes for ever.
+    fn note_stamps(&mut self, produce: &Produce) {
+        let topics = produce.request.topic_data.iter();
+        for data in topics.flat_map(|topic| &topic.partition_data) {
+            let bytes = data.records.clone().unwrap();
+            let batch = batches(bytes.clone()).next().unwrap().unwrap();
+            let header = batch.header();
+            if header.producer == ProducerIdentity::NONE {
+                continue;
+            }
+            let stamp = (data.index, header.producer, header.base_sequence);
+            let first = self.stamped.entry(stamp).or_insert_with(|| bytes.clone());
+            assert_eq!(*first, bytes, "{stamp:?} was other bytes before");
+        }
     }
 
     fn tell_metadata(&mut self) {
@@ -207,7 +241,8 @@ impl World {
 
     fn give_id(&mut self) {
         self.unanswered_id = false;
-        let identity = ProducerIdentity { id: 9, epoch: 0 };
+        let identity = ProducerIdentity { id: self.next_id, epoch: 0 };
+        self.next_id += 1;
         self.sender.handle_producer_id(Ok(identity), self.now);
     }
 
@@ -219,6 +254,13 @@ impl World {
             for data in &topic.partition_data {
                 let leads = self.leaders[usize::try_from(data.index).unwrap()] == produce.node;
                 let refuse = refuse.or((!leads).then_some(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+                if refuse == Some(ErrorCode::MESSAGE_TOO_LARGE) {
+                    // Before anything else was looked at: the halves may have the numbers.
+                    let bytes = data.records.clone().unwrap();
+                    let batch = batches(bytes).next().unwrap().unwrap();
+                    let header = batch.header();
+                    self.stamped.remove(&(data.index, header.producer, header.base_sequence));
+                }
                 let log = self.logs.entry(data.index).or_default();
                 let (error_code, base_offset) = match refuse {
                     Some(code) => (code, -1),
@@ -306,7 +348,7 @@ impl World {
         panic!("never idle: {:#?}", self.sender);
     }
 
-    fn check(&self, context: &str) {
+    fn check(&self, context: impl Display) {
         let mut copies = HashMap::new();
         for value in self.logs.values().flat_map(|log| &log.records) {
             *copies.entry(value).or_insert(0) += 1;
@@ -318,15 +360,24 @@ impl World {
             let copies = copies.get(&sent.value).copied().unwrap_or(0);
             assert!(copies <= 1, "{context}: {} is there {copies} times", sent.value);
             match result {
-                Ok(metadata) => {
-                    let offset = usize::try_from(metadata.offset().unwrap()).unwrap();
-                    assert_eq!(records.get(offset), Some(&sent.value), "{context}");
-                }
+                Ok(metadata) => match metadata.offset() {
+                    Some(offset) => {
+                        let at = usize::try_from(offset).unwrap();
+                        assert_eq!(records.get(at), Some(&sent.value), "{context}");
+                    }
+                    None => assert_eq!(copies, 1, "{context}: written somewhere"),
+                },
                 Err(error) if error.persistence() == Persistence::NotWritten => {
                     assert_eq!(copies, 0, "{context}: {error}, and it is there");
                 }
                 Err(_) => {}
             }
+        }
+        let ended = self.ended.lock();
+        assert_eq!(ended.len(), self.sent.len(), "{context}: each ends once");
+        for partition in self.sent.iter().map(|sent| sent.partition) {
+            let ends = ended.iter().filter(|(of, _)| *of == partition).map(|(_, value)| value);
+            assert!(ends.is_sorted(), "{context}: ends of partition {partition}: {ended:?}");
         }
         for (partition, log) in &self.logs {
             let sorted = log.records.is_sorted();

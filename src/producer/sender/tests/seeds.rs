@@ -55,7 +55,7 @@ fn seeds_of_faults_keep_every_invariant() {
     let (mut acknowledged, mut failed) = (0, 0);
     for seed in 0..300 {
         let world = run_seed(seed, config());
-        world.check(&format!("seed {seed}"));
+        world.check(format!("seed {seed}"));
         let ok = world.sent.iter().filter(|sent| matches!(sent.result, Some(Ok(_)))).count();
         acknowledged += ok;
         failed += world.sent.len() - ok;
