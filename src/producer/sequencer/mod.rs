@@ -19,11 +19,13 @@ pub(crate) use partition::{PartitionSequence, Stamp};
 
 /// The producer's identity.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Hash))]
 pub(crate) struct Sequencer {
     state: State,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(Hash))]
 enum State {
     Unknown,
     Asked,

@@ -19,6 +19,7 @@ impl Stamp {
 
 /// The sequence numbers of one partition of one topic id.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Hash))]
 pub(crate) struct PartitionSequence {
     /// Under whom the numbers below count; another identity starts from 0.
     identity: Option<ProducerIdentity>,
@@ -28,6 +29,12 @@ pub(crate) struct PartitionSequence {
 }
 
 impl PartitionSequence {
+    /// One that was acknowledged up to `next`.
+    #[cfg(test)]
+    pub(crate) fn at(identity: ProducerIdentity, next: i32) -> Self {
+        Self { identity: Some(identity), next, established: true }
+    }
+
     /// Whether a new batch may go beside `unanswered` ones.
     ///
     /// A broker without state for a producer accepts any first sequence. If the very first batch were answered
@@ -98,8 +105,7 @@ mod tests {
 
     #[test]
     fn wraps_to_zero() {
-        let mut sequence =
-            PartitionSequence { identity: Some(ONE), next: i32::MAX - 1, established: true };
+        let mut sequence = PartitionSequence::at(ONE, i32::MAX - 1);
         assert_eq!(sequence.stamp(ONE, 2).base_sequence, i32::MAX - 1);
         assert_eq!(sequence.stamp(ONE, 3).base_sequence, 0);
         assert_eq!(wrapping_add(i32::MAX, 1), 0);

@@ -5,6 +5,7 @@ mod drain;
 mod ending;
 mod expiry;
 mod idempotence;
+mod model;
 mod retry;
 mod seeds;
 mod split;
