@@ -1,10 +1,12 @@
 //! The sender against a model of brokers, by hand-made events. The model appends as Kafka does; the checks are the
 //! invariants of an idempotent producer.
 
+mod accumulator;
 mod drain;
 mod ending;
 mod expiry;
 mod idempotence;
+mod java;
 mod model;
 mod retry;
 mod seeds;
