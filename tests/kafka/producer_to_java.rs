@@ -7,7 +7,7 @@ use milena::Producer;
 use tokio::sync::Notify;
 
 use crate::cluster::Cluster;
-use crate::oracle::{PartitionInfo, Record, StoredRecord};
+use crate::oracle::{Record, StoredRecord};
 use crate::ours;
 use crate::runner::Kafka;
 use crate::samples::{CODECS, numbered, shapes};
@@ -16,7 +16,6 @@ tests![
     every_codec_keeps_every_byte,
     keys_fall_where_java_puts_them,
     a_frozen_broker_stores_each_record_once,
-    a_killed_leader_loses_and_doubles_nothing,
 ];
 
 async fn every_codec_keeps_every_byte(kafka: Kafka) {
@@ -82,40 +81,6 @@ async fn a_frozen_broker_stores_each_record_once(kafka: Kafka) {
 
     ours::close(producer).await;
     assert_stored_once(&kafka, &cluster, &topic, &[records]).await;
-}
-
-async fn a_killed_leader_loses_and_doubles_nothing(kafka: Kafka) {
-    let mut cluster = kafka
-        .cluster()
-        .nodes(3)
-        .property("min.insync.replicas", 2)
-        .property("broker.heartbeat.interval.ms", 500)
-        .property("broker.session.timeout.ms", 4000)
-        .start()
-        .await
-        .unwrap();
-    let topic = kafka.topic(&cluster, "killed", 3).await;
-    let bootstrap = cluster.bootstrap();
-    let all_in_sync =
-        |partitions: &[PartitionInfo]| partitions.iter().all(|partition| partition.isr.len() == 3);
-    let partitions = kafka.oracle().topic_becomes(&bootstrap, &topic, all_in_sync).await.unwrap();
-    let leader = partitions[0].leader;
-    let records: Vec<Record> =
-        (0..30_000).map(|number| numbered(i32::try_from(number % 3).unwrap(), number)).collect();
-    let producer = ours::producer(&bootstrap, &[]);
-    let under_way = Notify::new();
-
-    let kill = async {
-        under_way.notified().await;
-        cluster.kill(leader).await.unwrap();
-    };
-    tokio::join!(send_paced(&producer, &topic, &records, &under_way), kill);
-
-    ours::close(producer).await;
-    let of = |partition| records.iter().filter(move |record| record.partition == partition);
-    let expected: Vec<Vec<Record>> =
-        (0..3).map(|partition| of(partition).cloned().collect()).collect();
-    assert_stored_once(&kafka, &cluster, &topic, &expected).await;
 }
 
 /// Sends all records, with some hundreds of them awaiting their acknowledgement at any time, and tells when it is a

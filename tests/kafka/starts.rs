@@ -33,7 +33,7 @@ async fn one_node(kafka: Kafka) {
 }
 
 async fn three_nodes_fail_over(kafka: Kafka) {
-    let mut cluster = kafka.cluster().nodes(3).start().await.unwrap();
+    let mut cluster = kafka.trio().await;
     let topic = kafka.topic(&cluster, "three", 3).await;
     let bootstrap = cluster.bootstrap();
     let oracle = kafka.oracle();
@@ -55,6 +55,7 @@ async fn three_nodes_fail_over(kafka: Kafka) {
     oracle.topic_becomes(&bootstrap, &topic, all).await.unwrap();
     cluster.stop(3).await.unwrap();
     cluster.sees_brokers(1, &[1, 2]).await.unwrap();
+    cluster.restart(3).await.unwrap();
 }
 
 async fn a_paused_node_is_silent(kafka: Kafka) {
