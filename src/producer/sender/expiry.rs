@@ -94,7 +94,8 @@ impl Sender {
             let partition = partition.queue.topic_partition();
             return Some(Cause::Client(ClientError::NoLeader { partition }));
         };
-        self.nodes.get(&leader)?.obstacle(now)
+        let of_node = self.nodes.get(&leader).and_then(|node| node.obstacle(now));
+        of_node.or_else(|| partition.last_error.clone())
     }
 }
 

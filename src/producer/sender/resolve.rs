@@ -151,6 +151,7 @@ impl Sender {
                 && !(slot.maybe_written && self.config.idempotent)
                 && !abandoned,
         };
+        partition.last_error.clone_from(&ending.cause);
         slot.batch.last_error = ending.cause.or_else(|| slot.batch.last_error.take());
         let verdict = classify(ending.heard, situation);
         if verdict.sends_again() {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::error::Cause;
 use crate::producer::accumulator::PartitionQueue;
 use crate::producer::batch::Batch;
 use crate::producer::delivery::Outcome;
@@ -28,6 +29,8 @@ pub(super) struct Partition {
     pub(super) window: VecDeque<Slot>,
     /// Whether it is among those that the sender visits.
     pub(super) active: bool,
+    /// Why its last attempt failed, until one succeeds: what batches wait for that have not been sent themselves.
+    pub(super) last_error: Option<Cause>,
 }
 
 /// A batch that was sent, or is about to be.
@@ -65,6 +68,7 @@ impl Partition {
             sequence: PartitionSequence::default(),
             window: VecDeque::new(),
             active: false,
+            last_error: None,
         }
     }
 

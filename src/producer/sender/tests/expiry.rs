@@ -51,6 +51,24 @@ fn expiry_in_the_queue_names_what_was_in_the_way() {
     assert!(matches!(error.last_error(), Some(Cause::Client(cause)) if *cause == no_leader));
 }
 
+/// A batch that waits behind one that is refused has not been sent, and tells of the refusal all the same.
+#[test]
+fn expiry_behind_a_refused_batch_names_the_refusal() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    world.answer(BrokerId(0), Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+    send_batch(&mut world, 0);
+    world.now += MS(10_000);
+    world.step();
+    for sent in &world.sent[2..] {
+        let error = sent.result.clone().unwrap().unwrap_err();
+        let refused = Some(ErrorCode::NOT_ENOUGH_REPLICAS);
+        let last = error.last_error();
+        assert!(matches!(last, Some(Cause::Broker(code, _)) if Some(*code) == refused), "{error}");
+    }
+    assert_eq!(world.sent[3].result.clone().unwrap().unwrap_err().attempts(), 0);
+}
+
 /// An acknowledged batch is told when the one before it is given up, and nothing then wakes the sender without need.
 #[test]
 fn what_is_abandoned_holds_nobody_back() {
