@@ -116,21 +116,26 @@ fn typed_records_allocate_per_batch() {
     assert!(allocations <= 4 * batches, "{allocations} for {RECORDS} records in {batches} batches");
 }
 
-/// A callback is a box of its own, and nothing else.
+/// Callbacks share chunks of up to 64, also where two kinds of them take turns.
 #[test]
-fn a_callback_costs_one_allocation() {
+fn callbacks_allocate_per_chunk() {
     let start = std::time::SystemTime::now();
     let (allocations, batches) = Bed::new().count(async move |producer| {
-        for _ in 0..RECORDS {
+        for n in 0..RECORDS {
             let record = ProducerRecord::new(TOPIC, &VALUE);
-            let callback = move |end: Result<_, _>| drop(end.map(|_| start.elapsed()));
-            producer.send_with(&record, callback).await.unwrap();
+            if n % 16 == 0 {
+                producer.send_with(&record, move |end| drop((end, n))).await.unwrap();
+            } else {
+                let callback = move |end: Result<_, _>| drop(end.map(|_| start.elapsed()));
+                producer.send_with(&record, callback).await.unwrap();
+            }
         }
         producer.flush().await;
     });
-    let rest = allocations - RECORDS;
-
-    assert!(rest <= 40 * batches, "{allocations} for {RECORDS} records in {batches} batches");
+    assert!(
+        allocations <= 50 * batches,
+        "{allocations} for {RECORDS} records in {batches} batches"
+    );
 }
 
 /// The counter counts.

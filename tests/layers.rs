@@ -35,20 +35,22 @@ const CRATE: &str = "
 /// driver's work (see [`PURE`]).
 const PRODUCER: &str = "
     record      ->                                                | types
-    delivery    ->                                                | types time error
+    record_metadata ->                                            |
+    callbacks   -> record_metadata                                | error
+    delivery    -> record_metadata callbacks                      | types time error
     partitioner -> record                                         | types error
     memory      ->                                                | time
     metrics     ->                                                | types time metrics
     measured    -> metrics mod                                    | time error metrics
-    batch       -> record delivery memory                         | types time error record
-    accumulator -> record delivery memory partitioner batch       | types time error record
+    batch       -> record record_metadata delivery callbacks memory | types time error record
+    accumulator -> record delivery callbacks memory partitioner batch | types time error record
     sequencer   ->                                                | types
     sender      -> delivery metrics batch accumulator sequencer   | types time error protocol record client
     driver      -> delivery accumulator sender                    | types time error protocol client
-    blocked     -> record delivery mod                            | time error
-    interceptor -> record delivery                                | types error
-    interceptors -> record delivery interceptor mod               | types error
-    typed       -> record delivery interceptors mod               | types error serialize
+    blocked     -> record delivery callbacks mod                  | time error
+    interceptor -> record record_metadata                         | types error
+    interceptors -> record record_metadata delivery callbacks interceptor mod | types error
+    typed       -> record record_metadata delivery interceptors mod | types error serialize
     builder     -> memory metrics partitioner accumulator sender driver interceptor interceptors mod | types time error config metrics net client record
 ";
 

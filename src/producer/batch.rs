@@ -6,9 +6,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::error::{Cause, DeliveryError, DeliveryErrorKind, History, Persistence};
-use crate::producer::delivery::{Callback, CallbackFn, Completion, End, Outcome, RecordFacts};
+use crate::producer::callbacks::{Callback, Callbacks};
+use crate::producer::delivery::{Completion, End, Outcome};
 use crate::producer::memory::Reservation;
 use crate::producer::record::ProducerRecord;
+use crate::producer::record_metadata::RecordFacts;
 use crate::record::{BatchBuilder, Codec, RecordError, SealedBatch, batches};
 use crate::time::Instant;
 use crate::types::{Header, ProducerIdentity, RecordHeader, TopicPartition};
@@ -69,7 +71,8 @@ impl Batch {
         reservation: Reservation,
     ) -> Self {
         let completion = Arc::new(completion);
-        let end = End::Whole { completion: Arc::clone(&completion), callbacks: Vec::new() };
+        let end =
+            End::Whole { completion: Arc::clone(&completion), callbacks: Callbacks::default() };
         Self {
             id,
             created,
@@ -93,7 +96,7 @@ impl Batch {
         record: &ProducerRecord<'_>,
         timestamp: i64,
         limit: usize,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
     ) -> Append {
         let Body::Open(builder) = &mut self.body else { return Append::NeedsBatch };
         // A record that is larger than a batch gets one of its own.
@@ -109,21 +112,14 @@ impl Batch {
         }
         let index = appended.index.unsigned_abs();
         self.count = index + 1;
-        if let Some(run) = callback.take() {
-            self.add_callback(Callback {
-                facts: RecordFacts::new(index, timestamp, record.key, record.value),
-                run,
-            });
+        if let Some(callback) = callback.take()
+            && let Some(End::Whole { callbacks, .. }) = &mut self.end
+        {
+            callbacks.push(RecordFacts::new(index, timestamp, record.key, record.value), callback);
         }
         let size = u32::try_from(appended.size).unwrap_or(u32::MAX);
         self.largest = self.largest.max(size);
         Append::Taken(Taken { completion: Arc::clone(&self.completion), index, size })
-    }
-
-    fn add_callback(&mut self, callback: Callback) {
-        if let Some(End::Whole { callbacks, .. }) = &mut self.end {
-            callbacks.push(callback);
-        }
     }
 
     pub(crate) fn count(&self) -> u32 {

@@ -4,7 +4,8 @@
 //! asked to wait as for a topic, as in Java.
 
 use crate::error::SendError;
-use crate::producer::delivery::{CallbackFn, Delivery};
+use crate::producer::callbacks::Callback;
+use crate::producer::delivery::Delivery;
 use crate::producer::record::ProducerRecord;
 use crate::producer::{Blocked, Inner};
 use crate::time::{Duration, Instant, deadline};
@@ -14,7 +15,7 @@ impl Inner {
     pub(super) async fn wait(
         &self,
         record: &ProducerRecord<'_>,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
         blocked: Blocked,
     ) -> Result<Delivery, SendError> {
         self.overcome(record, callback, blocked).await.map_err(|error| self.refused(error))
@@ -24,7 +25,7 @@ impl Inner {
     async fn overcome(
         &self,
         record: &ProducerRecord<'_>,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
         mut blocked: Blocked,
     ) -> Result<Delivery, SendError> {
         let deadline = deadline(Instant::now(), self.max_block);
@@ -57,7 +58,7 @@ impl Inner {
     pub(super) fn try_start(
         &self,
         record: &ProducerRecord<'_>,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
     ) -> Result<Delivery, SendError> {
         let (topic, waited) = (record.topic, Duration::ZERO);
         let started = self.start(record, callback, None).map_err(|blocked| match blocked {

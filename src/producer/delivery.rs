@@ -1,10 +1,8 @@
 //! The end of a batch, shared by its records: [`Completion`] is set once, by whoever ends the batch, and each
 //! [`Delivery`] is a reference to it and an index. Nothing here knows why a batch ended.
 
-use std::fmt;
 use std::future::Future;
 use std::num::NonZeroU32;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
@@ -12,76 +10,9 @@ use std::task::{Context, Poll, Waker};
 use parking_lot::Mutex;
 
 use crate::error::DeliveryError;
+use crate::producer::callbacks::Callbacks;
+use crate::producer::record_metadata::{RecordFacts, RecordMetadata};
 use crate::types::TopicPartition;
-
-/// Where an acknowledged record is, and what was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RecordMetadata {
-    topic: Arc<str>,
-    partition: i32,
-    offset: i64,
-    timestamp: i64,
-    facts: RecordFacts,
-}
-
-impl RecordMetadata {
-    /// The topic.
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
-    /// The partition.
-    pub fn partition(&self) -> i32 {
-        self.partition
-    }
-
-    /// The record's offset in its partition; `None` when the broker did not say: with `acks=0`, and when a retry met
-    /// its own first attempt so late that the broker had forgotten the offset.
-    pub fn offset(&self) -> Option<i64> {
-        (self.offset >= 0).then_some(self.offset)
-    }
-
-    /// The record's timestamp in milliseconds since 1970-01-01T00:00Z: the producer's, or the broker's if the topic
-    /// has `message.timestamp.type=LogAppendTime`.
-    pub fn timestamp(&self) -> i64 {
-        self.timestamp
-    }
-
-    /// Bytes of the key; `None` without one.
-    pub fn serialized_key_size(&self) -> Option<usize> {
-        usize::try_from(self.facts.key_size).ok()
-    }
-
-    /// Bytes of the value; `None` without one.
-    pub fn serialized_value_size(&self) -> Option<usize> {
-        usize::try_from(self.facts.value_size).ok()
-    }
-}
-
-/// What the metadata of a record needs beside its batch's end. A size of -1 is null.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RecordFacts {
-    pub(crate) index: u32,
-    pub(crate) key_size: i32,
-    pub(crate) value_size: i32,
-    pub(crate) timestamp: i64,
-}
-
-impl RecordFacts {
-    #[inline]
-    pub(crate) fn new(
-        index: u32,
-        timestamp: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-    ) -> Self {
-        let size = |bytes: Option<&[u8]>| {
-            bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX))
-        };
-        Self { index, key_size: size(key), value_size: size(value), timestamp }
-    }
-}
 
 /// How a batch ended.
 #[derive(Debug, Clone)]
@@ -100,20 +31,6 @@ impl Outcome {
     /// Sent, or in the log, and it is not known where.
     pub(crate) const WRITTEN_SOMEWHERE: Self =
         Self::Written { base_offset: -1, log_append_time: -1 };
-}
-
-/// A callback and the facts of the record that it waits for.
-pub(crate) struct Callback {
-    pub(crate) facts: RecordFacts,
-    pub(crate) run: CallbackFn,
-}
-
-pub(crate) type CallbackFn = Box<dyn FnOnce(Result<RecordMetadata, DeliveryError>) + Send>;
-
-impl fmt::Debug for Callback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Callback").field("facts", &self.facts).finish_non_exhaustive()
-    }
 }
 
 /// The end of one batch, set once and read by any number of deliveries.
@@ -140,12 +57,10 @@ impl Completion {
 
     /// Ends the batch: runs the callbacks in the records' order, then wakes all who wait, so that a flush returns after
     /// the callbacks. Only the first call counts; whether this was it is returned.
-    pub(crate) fn complete(&self, outcome: Outcome, callbacks: Vec<Callback>) -> bool {
-        for Callback { facts, run } in callbacks {
-            let Some(result) = self.result_of(&outcome, facts) else { continue };
-            if catch_unwind(AssertUnwindSafe(|| run(result))).is_err() {
-                tracing::error!(topic = %self.topic, partition = self.partition, "a delivery callback panicked");
-            }
+    pub(crate) fn complete(&self, outcome: Outcome, callbacks: Callbacks) -> bool {
+        let panicked = callbacks.call(|facts| self.result_of(&outcome, facts));
+        if panicked > 0 {
+            tracing::error!(topic = %self.topic, partition = self.partition, panicked, "delivery callbacks panicked");
         }
         if self.outcome.set(outcome).is_err() {
             return false;
@@ -196,7 +111,7 @@ impl Completion {
 /// Where a batch tells its end: to its records, or to the batch that it was split from.
 #[derive(Debug)]
 pub(crate) enum End {
-    Whole { completion: Arc<Completion>, callbacks: Vec<Callback> },
+    Whole { completion: Arc<Completion>, callbacks: Callbacks },
     Part { of: Arc<Parts>, first: u32 },
 }
 
@@ -212,7 +127,7 @@ pub(crate) struct Parts {
 struct Gathered {
     missing: usize,
     ended: Vec<(u32, Outcome)>,
-    callbacks: Vec<Callback>,
+    callbacks: Callbacks,
 }
 
 impl End {
@@ -319,7 +234,7 @@ mod tests {
         let waiting = tokio::spawn(delivery);
         tokio::task::yield_now().await;
         let written = Outcome::Written { base_offset: 40, log_append_time: -1 };
-        assert!(completion.complete(written, Vec::new()));
+        assert!(completion.complete(written, Callbacks::default()));
         let metadata = waiting.await.unwrap().unwrap();
         assert_eq!((metadata.topic(), metadata.partition()), ("t", 4));
         assert_eq!((metadata.offset(), metadata.timestamp()), (Some(42), 7));
@@ -333,7 +248,7 @@ mod tests {
     async fn log_append_time_and_unknown_offset() {
         let completion = completion();
         let written = Outcome::Written { base_offset: -1, log_append_time: 99 };
-        assert!(completion.complete(written, Vec::new()));
+        assert!(completion.complete(written, Callbacks::default()));
         let metadata = Delivery::new(completion, facts(2)).await.unwrap();
         assert_eq!((metadata.offset(), metadata.timestamp()), (None, 99));
     }
@@ -343,18 +258,18 @@ mod tests {
         let completion = completion();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let calls = Arc::new(AtomicUsize::new(0));
-        let callbacks = (0..3).map(|index| {
+        let mut callbacks = Callbacks::default();
+        for index in 0..3 {
             let (seen, calls) = (Arc::clone(&seen), Arc::clone(&calls));
-            let run: CallbackFn = Box::new(move |result| {
+            callbacks.push(facts(index), move |result| {
                 calls.fetch_add(1, Ordering::Relaxed);
                 assert_ne!(index, 1, "a user's bug");
                 seen.lock().push(result.unwrap().offset().unwrap());
             });
-            Callback { facts: facts(index), run }
-        });
+        }
         let written = Outcome::Written { base_offset: 10, log_append_time: -1 };
-        assert!(completion.complete(written.clone(), callbacks.collect()));
-        assert!(!completion.complete(written, Vec::new()));
+        assert!(completion.complete(written.clone(), callbacks));
+        assert!(!completion.complete(written, Callbacks::default()));
         assert_eq!(calls.load(Ordering::Relaxed), 3);
         assert_eq!(*seen.lock(), [10, 12]);
     }

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::error::Error;
 
 use crate::error::ProduceError;
-use crate::producer::delivery::RecordMetadata;
 use crate::producer::record::ProducerRecord;
+use crate::producer::record_metadata::RecordMetadata;
 use crate::types::Header;
 
 /// Sees each record before it is sent, and may change it; and is told what became of it.

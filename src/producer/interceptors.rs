@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use crate::error::{DeliveryError, ProduceError, SendError};
 use crate::producer::Producer;
-use crate::producer::delivery::{CallbackFn, Delivery, RecordMetadata};
+use crate::producer::callbacks::BoxedCallback;
+use crate::producer::delivery::Delivery;
 use crate::producer::interceptor::{Acknowledgement, InterceptedRecord, ProducerInterceptor};
 use crate::producer::record::ProducerRecord;
+use crate::producer::record_metadata::RecordMetadata;
 use crate::types::Header;
 
 /// All interceptors of a producer, in order.
@@ -101,8 +103,8 @@ impl Interceptors {
     fn callback(
         self: &Arc<Self>,
         record: &ProducerRecord<'_>,
-        own: Option<CallbackFn>,
-    ) -> Option<CallbackFn> {
+        own: Option<BoxedCallback>,
+    ) -> Option<BoxedCallback> {
         let interceptors = Arc::clone(self);
         let headers: Vec<_> = record.headers.iter().map(OwnedHeader::new).collect();
         Some(Box::new(move |end| {
@@ -143,7 +145,7 @@ impl Producer {
         &self,
         interceptors: &Arc<Interceptors>,
         record: &ProducerRecord<'_>,
-        own: Option<CallbackFn>,
+        own: Option<BoxedCallback>,
     ) -> Result<Delivery, SendError> {
         let record = interceptors.on_send(record);
         let headers: Vec<_> = record.headers().collect();

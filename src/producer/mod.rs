@@ -10,6 +10,7 @@ mod accumulator;
 mod batch;
 mod blocked;
 mod builder;
+mod callbacks;
 mod delivery;
 mod driver;
 mod interceptor;
@@ -19,6 +20,7 @@ mod memory;
 mod metrics;
 mod partitioner;
 mod record;
+mod record_metadata;
 mod sender;
 mod sequencer;
 mod typed;
@@ -37,19 +39,21 @@ use crate::time::{Clock, Duration, Instant, deadline};
 use accumulator::{Accumulator, Begin, Lacks, PartitionQueue, TopicQueues};
 use batch::{Append, Taken};
 use blocked::{check_topic, check_unknown};
-use delivery::{CallbackFn, RecordFacts};
+use callbacks::{Callback, no_callback};
 use driver::Command;
 use interceptors::Interceptors;
 use measured::Timed;
 use memory::Reservation;
 use metrics::ProducerMetrics;
 use partitioner::{By, Partitioning, Place};
+use record_metadata::RecordFacts;
 
 pub use builder::ProducerBuilder;
-pub use delivery::{Delivery, RecordMetadata};
+pub use delivery::Delivery;
 pub use interceptor::{Acknowledgement, InterceptedRecord, ProducerInterceptor};
 pub use partitioner::{Partitioner, TopicPartitions};
 pub use record::ProducerRecord;
+pub use record_metadata::RecordMetadata;
 pub use typed::{TypedProducer, TypedRecord};
 
 /// Sends records to a Kafka cluster.
@@ -113,9 +117,9 @@ impl Producer {
         if let Some(interceptors) = &self.inner.interceptors {
             return Box::pin(self.send_intercepted(interceptors, record, None)).await;
         }
-        match self.inner.start(record, &mut None, None) {
+        match self.inner.start(record, &mut no_callback(), None) {
             Ok(delivery) => Ok(delivery),
-            Err(blocked) => Box::pin(self.inner.wait(record, &mut None, blocked)).await,
+            Err(blocked) => Box::pin(self.inner.wait(record, &mut no_callback(), blocked)).await,
         }
     }
 
@@ -137,10 +141,12 @@ impl Producer {
     where
         F: FnOnce(Result<RecordMetadata, DeliveryError>) + Send + 'static,
     {
-        let mut callback: Option<CallbackFn> = Some(Box::new(callback));
         if let Some(interceptors) = &self.inner.interceptors {
-            return Box::pin(self.send_intercepted(interceptors, record, callback)).await.map(drop);
+            return Box::pin(self.send_intercepted(interceptors, record, Some(Box::new(callback))))
+                .await
+                .map(drop);
         }
+        let mut callback = Some(callback);
         let delivery = match self.inner.start(record, &mut callback, None) {
             Ok(delivery) => delivery,
             Err(blocked) => Box::pin(self.inner.wait(record, &mut callback, blocked)).await?,
@@ -191,7 +197,7 @@ impl Producer {
     /// A [`SendError`]; then nothing was buffered.
     pub fn try_send(&self, record: &ProducerRecord<'_>) -> Result<Delivery, SendError> {
         match &self.inner.interceptors {
-            None => self.inner.try_start(record, &mut None),
+            None => self.inner.try_start(record, &mut no_callback()),
             Some(interceptors) => self.try_send_intercepted(interceptors, record),
         }
     }
@@ -295,7 +301,7 @@ impl Inner {
     fn start(
         &self,
         record: &ProducerRecord<'_>,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
         room: Option<Reservation>,
     ) -> Result<Delivery, Blocked> {
         if let Some(end) = self.accumulator.end() {
@@ -338,7 +344,7 @@ impl Inner {
         &self,
         record: &ProducerRecord<'_>,
         timestamp: i64,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
         Full { topic, queue, by }: Full<'_>,
         room: Option<Reservation>,
     ) -> Result<(i32, i64, Taken), Blocked> {

@@ -7,8 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{DeliveryError, ProduceError, SendError, SerializationError};
 use crate::producer::Producer;
-use crate::producer::delivery::{Delivery, RecordMetadata};
+use crate::producer::delivery::Delivery;
 use crate::producer::record::ProducerRecord;
+use crate::producer::record_metadata::RecordMetadata;
 use crate::serialize::{SerializeContext, Serializer};
 use crate::types::{Header, RecordPart};
 

@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 
 use crate::error::SendError;
 use crate::producer::batch::{Append, Batch, Taken};
-use crate::producer::delivery::{CallbackFn, Completion};
+use crate::producer::callbacks::Callback;
+use crate::producer::delivery::Completion;
 use crate::producer::memory::{Memory, Reservation};
 use crate::producer::partitioner::{Queues, SlowBrokers, TopicPartitioner};
 use crate::producer::record::ProducerRecord;
@@ -183,7 +184,7 @@ impl Accumulator {
         queue: &PartitionQueue,
         record: &ProducerRecord<'_>,
         timestamp: i64,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
     ) -> Append {
         queue.append(record, timestamp, self.batch_size, callback)
     }
@@ -201,7 +202,7 @@ impl Accumulator {
         queue: &Arc<PartitionQueue>,
         record: &ProducerRecord<'_>,
         timestamp: i64,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
         Begin { room, now }: Begin,
     ) -> Result<Taken, Lacks> {
         let size = size_upper_bound(record.key, record.value, record.headers).max(self.batch_size);

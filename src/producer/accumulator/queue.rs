@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use crate::producer::batch::{Append, Batch};
-use crate::producer::delivery::{CallbackFn, Completion};
+use crate::producer::callbacks::Callback;
+use crate::producer::delivery::Completion;
 use crate::producer::record::ProducerRecord;
 use crate::record::Codec;
 use crate::time::{Duration, Instant};
@@ -69,7 +70,7 @@ impl PartitionQueue {
         record: &ProducerRecord<'_>,
         timestamp: i64,
         limit: usize,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
     ) -> Append {
         let mut batches = self.batches.lock();
         if batches.closed {
@@ -89,7 +90,7 @@ impl PartitionQueue {
         record: &ProducerRecord<'_>,
         timestamp: i64,
         limit: usize,
-        callback: &mut Option<CallbackFn>,
+        callback: &mut Option<impl Callback>,
     ) -> Append {
         let mut batches = self.batches.lock();
         if batches.closed {

@@ -26,9 +26,10 @@ use super::*;
 use crate::error::DeliveryError;
 use crate::producer::accumulator::Begin;
 use crate::producer::batch::Append;
-use crate::producer::delivery::{CallbackFn, Delivery, RecordFacts, RecordMetadata};
+use crate::producer::delivery::Delivery;
 use crate::producer::memory::Memory;
 use crate::producer::record::ProducerRecord;
+use crate::producer::record_metadata::{RecordFacts, RecordMetadata};
 use crate::protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
 use crate::record::{Codec, RecordBatch, batches};
 use crate::types::{TopicId, TopicPartition};
@@ -178,7 +179,7 @@ impl World {
         let queue =
             &self.accumulator.topic("t").unwrap().partitions[partition.unsigned_abs() as usize];
         let ended = Arc::clone(&self.ended);
-        let callback: CallbackFn = Box::new(move |_| ended.lock().push((partition, value)));
+        let callback = move |_| ended.lock().push((partition, value));
         let (accumulator, callback) = (&self.accumulator, &mut Some(callback));
         let taken = match accumulator.append(queue, &record, 1, callback) {
             Append::Taken(taken) => taken,
