@@ -2,6 +2,7 @@
 //! invariants of an idempotent producer.
 
 mod accumulator;
+mod client_bugs;
 mod drain;
 mod ending;
 mod expiry;
