@@ -106,8 +106,8 @@ impl Sending<'_> {
         let clock = Instant::now();
         for i in 0..count {
             let value = format!("synchronous {i}");
-            let delivery = self.producer.send(&ProducerRecord::new(self.topic, &value)).await?;
-            let metadata = delivery.await?;
+            let record = ProducerRecord::new(self.topic, &value);
+            let metadata = self.producer.send_and_wait(&record).await?;
             if i + 1 == count {
                 println!(
                     "synchronous       {count} acknowledged after {:.1?}; the last is {}",

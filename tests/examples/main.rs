@@ -8,3 +8,4 @@ mod quickstart;
 mod retry_file;
 mod send_styles;
 mod support;
+mod verifiable_producer;
