@@ -4,6 +4,7 @@
 
 mod bench_client;
 mod producer_metrics;
+mod producer_perf;
 mod quickstart;
 mod retry_file;
 mod send_styles;
