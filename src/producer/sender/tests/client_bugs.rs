@@ -13,8 +13,9 @@ fn row_11_kafka_7693_after_the_last_number_comes_0() {
         let next = i32::MAX - before_last;
         let log = world.logs.get_mut(&0).unwrap();
         log.next_sequence = next;
-        // So many records ago that the broker has forgotten the number 0.
+        // The number 0 was so many records ago that nobody knows it.
         log.recent.clear();
+        world.stamped.clear();
         let mut partitions = world.sender.partitions.iter_mut();
         let partition = partitions.find(|partition| partition.queue.partition == 0).unwrap();
         // One has been given to a record.
