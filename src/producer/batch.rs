@@ -188,6 +188,14 @@ impl Batch {
         }
     }
 
+    /// Its bytes before and after compression, once it is sealed.
+    pub(crate) fn compressed(&self) -> Option<(usize, usize)> {
+        match &self.body {
+            Body::Sealed(sealed) => Some((sealed.uncompressed_len(), sealed.len())),
+            Body::Open(_) | Body::Sealing | Body::Broken(_) => None,
+        }
+    }
+
     /// Bytes that it takes of a request; before compression, if it is not sealed.
     pub(crate) fn size(&self) -> usize {
         match &self.body {

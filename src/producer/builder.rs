@@ -116,6 +116,7 @@ impl ProducerBuilder {
         let batch_size = config.batch_size().min(config.max_request_size()).max(1);
         let memory = Arc::new(Memory::new(config.buffer_memory(), batch_size));
         let accumulator = Accumulator::new(memory, batch_size, codec, seed)
+            .max_batch(config.max_request_size())
             .adaptive(config.partitioner_adaptive_partitioning_enable());
         let accumulator = Arc::new(accumulator);
         let mut sender = Sender::new(

@@ -4,6 +4,7 @@
 //! connection may still be writing are never handed to another batch (KAFKA-19012). Waiters are served in order and
 //! woken by bytes freed. Nothing here knows what a batch is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,8 +19,18 @@ pub(crate) struct Memory {
     buffer_size: usize,
     bytes: Semaphore,
     waiting: AtomicUsize,
-    idle: Mutex<Vec<BytesMut>>,
+    idle: Mutex<Idle>,
 }
+
+/// Buffers that no batch has, most recently given back last.
+#[derive(Debug, Default)]
+struct Idle {
+    buffers: VecDeque<BytesMut>,
+    bytes: usize,
+}
+
+/// Idle buffers take at most one part in so many of `buffer.memory`, on top of it.
+const MAX_IDLE: usize = 4;
 
 /// Bytes that one batch holds, with the buffer to fill; given back when it is dropped.
 #[derive(Debug)]
@@ -37,7 +48,7 @@ impl Memory {
             buffer_size,
             bytes: Semaphore::new(total),
             waiting: AtomicUsize::new(0),
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::default(),
         }
     }
 
@@ -85,23 +96,34 @@ impl Memory {
     }
 
     fn buffer(&self, bytes: usize) -> BytesMut {
-        if bytes <= self.buffer_size {
-            if let Some(buffer) = self.idle.lock().pop() {
-                return buffer;
-            }
-            return BytesMut::with_capacity(self.buffer_size);
-        }
-        BytesMut::with_capacity(bytes)
+        let bytes = bytes.max(self.buffer_size);
+        // A much larger one would hold what nobody has reserved.
+        let fits = |buffer: &BytesMut| (bytes..=bytes + bytes / 4).contains(&buffer.capacity());
+        let mut idle = self.idle.lock();
+        // Batches of a size come together, so the last one mostly fits.
+        let at = idle.buffers.iter().rposition(fits);
+        let Some(buffer) = at.and_then(|at| idle.buffers.swap_remove_back(at)) else {
+            drop(idle);
+            return BytesMut::with_capacity(bytes);
+        };
+        idle.bytes -= buffer.capacity();
+        buffer
     }
 
     fn recycle(&self, mut buffer: BytesMut) {
         buffer.clear();
-        // One that grew past the size of a batch would hold more than its next batch reserves.
-        let fits = buffer.capacity() >= self.buffer_size
-            && buffer.capacity() <= self.buffer_size.saturating_mul(2);
+        let (size, most) = (buffer.capacity(), self.total / MAX_IDLE);
+        if size < self.buffer_size || size > most {
+            return;
+        }
         let mut idle = self.idle.lock();
-        if fits && idle.len() < self.total / self.buffer_size.max(1) {
-            idle.push(buffer);
+        idle.bytes += size;
+        idle.buffers.push_back(buffer);
+        // Those that have waited longest may be of a size that is no longer asked for.
+        while idle.bytes > most
+            && let Some(oldest) = idle.buffers.pop_front()
+        {
+            idle.bytes -= oldest.capacity();
         }
     }
 }

@@ -351,6 +351,7 @@ impl Inner {
         self.accumulator.seal_last(queue);
         let mut queue = queue;
         if by == By::Sticking {
+            topic.partitioner.set_batch_size(queue.fill.limit());
             let next = topic.partitioner.at_batch_end(queue.partition, &*topic.partitions);
             if next != queue.partition {
                 queue = self::queue(record, topic, next)?;

@@ -6,6 +6,7 @@
 mod client_bugs;
 mod producer;
 mod producer_bad_input;
+mod producer_compression;
 mod producer_faults;
 mod producer_interceptors;
 mod producer_metrics;

@@ -3,6 +3,7 @@
 //! User threads append here and nowhere else. The sender is woken on two edges only: a partition's first batch was
 //! begun (its linger starts), or a batch was filled. Neither sequences nor leaders are known here.
 
+mod fill;
 mod queue;
 mod topics;
 
@@ -23,9 +24,13 @@ use crate::record::{Codec, size_upper_bound};
 use crate::time::Instant;
 use crate::types::BrokerId;
 
+use fill::Fill;
 pub(crate) use queue::{Front, PartitionQueue};
 pub(crate) use topics::TopicQueues;
 use topics::Topics;
+
+/// Into how many batches `buffer.memory` can always be divided, if `batch.size` allows.
+const MIN_BATCHES: usize = 64;
 
 /// All queues of one producer.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub(crate) struct Accumulator {
     open: AtomicBool,
     memory: Arc<Memory>,
     batch_size: usize,
+    /// What a batch has before compression, at most, unless `batch_size` is more.
+    max_batch: usize,
     codec: Codec,
     seed: u64,
     adaptive: bool,
@@ -84,8 +91,10 @@ impl Accumulator {
             queues: Mutex::default(),
             end: Mutex::new(None),
             open: AtomicBool::new(true),
-            memory,
             batch_size,
+            // Enough partitions can have one each.
+            max_batch: memory.total() / MIN_BATCHES,
+            memory,
             codec,
             seed,
             adaptive: true,
@@ -95,6 +104,11 @@ impl Accumulator {
             changed: Notify::new(),
             flushing: AtomicUsize::new(0),
         }
+    }
+
+    /// Bounds what a batch has before compression.
+    pub(crate) fn max_batch(self, bytes: usize) -> Self {
+        Self { max_batch: self.max_batch.min(bytes), ..self }
     }
 
     /// Whether records without a key go less to partitions for which more waits, as they do unless told.
@@ -167,9 +181,14 @@ impl Accumulator {
             |known| Arc::clone(&known.partitioner),
         );
         let mut queues = known.map(|known| known.partitions.clone()).unwrap_or_default();
+        let fill = queues.first().map_or_else(
+            || Arc::new(Fill::new(self.codec.compression(), self.batch_size, self.max_batch)),
+            |queue| Arc::clone(&queue.fill),
+        );
         for partition in queues.len()..partitions {
             let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-            let queue = Arc::new(PartitionQueue::new(Arc::clone(&name), partition));
+            let queue =
+                Arc::new(PartitionQueue::new(Arc::clone(&name), partition, Arc::clone(&fill)));
             all.push(Arc::clone(&queue));
             queues.push(queue);
         }
@@ -186,7 +205,7 @@ impl Accumulator {
         timestamp: i64,
         callback: &mut Option<impl Callback>,
     ) -> Append {
-        queue.append(record, timestamp, self.batch_size, callback)
+        queue.append(record, timestamp, callback)
     }
 
     /// The partition's last batch has no room for a record: it is compressed by the caller, who filled it.
@@ -205,12 +224,13 @@ impl Accumulator {
         callback: &mut Option<impl Callback>,
         Begin { room, now }: Begin,
     ) -> Result<Taken, Lacks> {
-        let size = size_upper_bound(record.key, record.value, record.headers).max(self.batch_size);
+        let size =
+            size_upper_bound(record.key, record.value, record.headers).max(queue.fill.limit());
         let room = room.filter(|room| room.bytes() >= size);
         let room = room.or_else(|| self.memory.try_reserve(size)).ok_or(Lacks::Memory(size))?;
         let completion = Completion::new(Arc::clone(&queue.topic), queue.partition);
         let batch = Batch::new(self.next_batch_id(), now, completion, room);
-        match queue.append_new(batch, record, timestamp, self.batch_size, callback) {
+        match queue.append_new(batch, record, timestamp, callback) {
             Append::Taken(taken) => {
                 self.announce(queue);
                 Ok(taken)

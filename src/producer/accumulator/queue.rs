@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::producer::accumulator::fill::Fill;
 use crate::producer::batch::{Append, Batch};
 use crate::producer::callbacks::Callback;
 use crate::producer::delivery::Completion;
 use crate::producer::record::ProducerRecord;
-use crate::record::Codec;
+use crate::record::{Codec, RecordError};
 use crate::time::{Duration, Instant};
 use crate::types::{Compression, TopicPartition};
 
@@ -21,6 +22,8 @@ use crate::types::{Compression, TopicPartition};
 pub(crate) struct PartitionQueue {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
+    /// When its batches are full: shared by the partitions of the topic.
+    pub(crate) fill: Arc<Fill>,
     /// Whether the sender has it on its list; see [`PartitionQueue::unlist_if_empty`].
     listed: AtomicBool,
     batches: Mutex<Batches>,
@@ -49,10 +52,11 @@ pub(crate) enum Front {
 }
 
 impl PartitionQueue {
-    pub(crate) fn new(topic: Arc<str>, partition: i32) -> Self {
+    pub(crate) fn new(topic: Arc<str>, partition: i32, fill: Arc<Fill>) -> Self {
         Self {
             topic,
             partition,
+            fill,
             listed: AtomicBool::new(false),
             batches: Mutex::default(),
             waiting: AtomicUsize::new(0),
@@ -63,13 +67,12 @@ impl PartitionQueue {
         TopicPartition::new(&*self.topic, self.partition)
     }
 
-    /// Appends to the last batch while it stays within `limit` bytes.
+    /// Appends to the last batch, if it is not full.
     #[inline]
     pub(crate) fn append(
         &self,
         record: &ProducerRecord<'_>,
         timestamp: i64,
-        limit: usize,
         callback: &mut Option<impl Callback>,
     ) -> Append {
         let mut batches = self.batches.lock();
@@ -77,7 +80,7 @@ impl PartitionQueue {
             return Append::Closed;
         }
         match batches.queue.back_mut() {
-            Some(last) => last.append(record, timestamp, limit, callback),
+            Some(last) => last.append(record, timestamp, self.fill.limit(), callback),
             None => Append::NeedsBatch,
         }
     }
@@ -89,7 +92,6 @@ impl PartitionQueue {
         mut batch: Batch,
         record: &ProducerRecord<'_>,
         timestamp: i64,
-        limit: usize,
         callback: &mut Option<impl Callback>,
     ) -> Append {
         let mut batches = self.batches.lock();
@@ -97,11 +99,12 @@ impl PartitionQueue {
             return Append::Closed;
         }
         if let Some(last) = batches.queue.back_mut()
-            && let Append::Taken(taken) = last.append(record, timestamp, limit, callback)
+            && let Append::Taken(taken) =
+                last.append(record, timestamp, self.fill.limit(), callback)
         {
             return Append::Taken(taken);
         }
-        let appended = batch.append(record, timestamp, limit, callback);
+        let appended = batch.append(record, timestamp, self.fill.limit(), callback);
         if let Append::Taken(_) = appended {
             batches.queue.push_back(batch);
             self.note(&batches);
@@ -127,11 +130,24 @@ impl PartitionQueue {
             (last.id, builder)
         };
         let sealed = builder.seal(codec);
+        if let Ok(sealed) = &sealed {
+            self.fill.observe(sealed.uncompressed_len(), sealed.len());
+        }
         let mut batches = self.batches.lock();
         if let Some(batch) = batches.queue.iter_mut().rev().find(|batch| batch.id == id) {
             batch.finish_sealing(sealed);
         }
         true
+    }
+
+    /// Compresses a batch that was taken, unless it was full and is compressed already.
+    pub(crate) fn seal(&self, batch: &mut Batch, codec: Codec) -> Result<(), RecordError> {
+        let was_full = batch.compressed().is_some();
+        batch.seal(codec)?;
+        if let Some((before, after)) = batch.compressed().filter(|_| !was_full) {
+            self.fill.observe(before, after);
+        }
+        Ok(())
     }
 
     /// Whether the caller is the one to put the queue on the sender's list.

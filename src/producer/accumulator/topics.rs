@@ -109,9 +109,13 @@ impl Topics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::producer::accumulator::fill::Fill;
+    use crate::types::Compression;
 
     fn queues(name: &Arc<str>, count: i32) -> TopicQueues {
-        let partitions = (0..count).map(|at| Arc::new(PartitionQueue::new(Arc::clone(name), at)));
+        let fill = Arc::new(Fill::new(Compression::None, 1, 1));
+        let queue = |at| PartitionQueue::new(Arc::clone(name), at, Arc::clone(&fill));
+        let partitions = (0..count).map(|at| Arc::new(queue(at)));
         TopicQueues::new(
             partitions.collect(),
             Arc::new(TopicPartitioner::new(1, true, Arc::default(), 1)),

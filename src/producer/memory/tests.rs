@@ -37,11 +37,11 @@ fn simple() {
     assert!(buffer.is_empty() && buffer.capacity() >= KIB);
     assert_eq!(memory.available(), 63 * KIB);
     small.release(Some(buffer));
-    assert_eq!((memory.available(), memory.idle.lock().len()), (64 * KIB, 1));
+    assert_eq!((memory.available(), memory.idle.lock().buffers.len()), (64 * KIB, 1));
     // One that is used again counts as one that is made.
     let again = memory.try_reserve(KIB).unwrap();
     let buffer = again.buffer();
-    assert_eq!((memory.available(), memory.idle.lock().len()), (63 * KIB, 0));
+    assert_eq!((memory.available(), memory.idle.lock().buffers.len()), (63 * KIB, 0));
     again.release(Some(buffer));
     let large = memory.try_reserve(2 * KIB).unwrap();
     assert_eq!(memory.available(), 62 * KIB);
@@ -174,7 +174,7 @@ async fn stressful_situation() {
         task.await.unwrap();
     }
     assert_eq!(memory.available(), 8 * KIB);
-    assert!(memory.idle.lock().len() <= 8);
+    assert!(memory.idle.lock().buffers.len() <= 8);
 }
 
 #[test]
@@ -212,5 +212,36 @@ fn buffers_of_the_batch_size_are_used_again() {
     let buffer = large.buffer();
     assert!(buffer.capacity() >= 50);
     large.release(Some(buffer));
-    assert!(memory.idle.lock().is_empty(), "larger buffers are not kept");
+    assert!(memory.idle.lock().buffers.is_empty(), "more than idle buffers may take");
+}
+
+/// Batches that compress well are larger before.
+#[test]
+fn larger_buffers_are_used_again_for_what_fits() {
+    let memory = pool(64 * KIB, KIB);
+    let room = |size| memory.try_reserve(size).unwrap();
+    let (small, large) = (room(KIB), room(4 * KIB));
+    let (small_buffer, large_buffer) = (small.buffer(), large.buffer());
+    let address = large_buffer.as_ptr();
+    large.release(Some(large_buffer));
+    small.release(Some(small_buffer));
+    assert_ne!(room(2 * KIB).buffer().as_ptr(), address, "half of it would be held by nobody");
+    assert_eq!(room(4 * KIB - 100).buffer().as_ptr(), address);
+    assert_eq!(memory.idle.lock().bytes, KIB);
+}
+
+#[test]
+fn idle_buffers_of_a_size_that_is_no_longer_used_give_way() {
+    let memory = pool(64 * KIB, KIB);
+    for size in [4 * KIB, 2 * KIB] {
+        let rooms: Vec<_> = (0..10).map(|_| memory.try_reserve(size).unwrap()).collect();
+        for room in rooms {
+            let buffer = room.buffer();
+            room.release(Some(buffer));
+        }
+        let buffers: Vec<_> = (0..10).map(|_| memory.try_reserve(size).unwrap().buffer()).collect();
+        buffers.into_iter().for_each(|buffer| memory.recycle(buffer));
+        let idle = memory.idle.lock();
+        assert!(idle.bytes <= 16 * KIB && idle.buffers.iter().all(|b| b.capacity() == size));
+    }
 }

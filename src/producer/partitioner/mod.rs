@@ -176,6 +176,11 @@ impl TopicPartitioner {
         if self.sticky.is_due() { self.switch(partition, queues) } else { partition }
     }
 
+    /// Says how many bytes batches take from now on.
+    pub(crate) fn set_batch_size(&self, bytes: usize) {
+        self.sticky.set_batch_size(bytes);
+    }
+
     /// A record that had its turn was not appended.
     pub(crate) fn give_back_turn(&self) {
         self.round_robin.give_back();

@@ -14,13 +14,17 @@ pub(super) struct Sticky {
     current: AtomicI32,
     /// Bytes that went to it, or a little less: see [`Sticky::appended`].
     produced: AtomicUsize,
-    /// `batch.size`.
-    batch_size: usize,
+    /// Bytes of a full batch.
+    batch_size: AtomicUsize,
 }
 
 impl Sticky {
     pub(super) fn new(batch_size: usize) -> Self {
-        Self { current: AtomicI32::new(NONE), produced: AtomicUsize::new(0), batch_size }
+        Self {
+            current: AtomicI32::new(NONE),
+            produced: AtomicUsize::new(0),
+            batch_size: AtomicUsize::new(batch_size),
+        }
     }
 
     /// The partition, if there is one and it is among the first `count`.
@@ -44,12 +48,18 @@ impl Sticky {
     pub(super) fn appended(&self, size: usize) -> bool {
         let produced = self.produced.load(Ordering::Relaxed).saturating_add(size);
         self.produced.store(produced, Ordering::Relaxed);
-        produced >= self.batch_size.saturating_mul(2)
+        produced >= self.batch_size.load(Ordering::Relaxed).saturating_mul(2)
+    }
+
+    /// Says how many bytes batches take from now on: more than `batch.size` when they compress well.
+    pub(super) fn set_batch_size(&self, bytes: usize) {
+        self.batch_size.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether the partition has had its share, so that it can be left at the end of a batch.
     pub(super) fn is_due(&self) -> bool {
-        let share = self.batch_size - self.batch_size / 8;
+        let batch_size = self.batch_size.load(Ordering::Relaxed);
+        let share = batch_size - batch_size / 8;
         self.produced.load(Ordering::Relaxed) >= share
     }
 

@@ -190,7 +190,7 @@ impl Sender {
             Candidate::Waiting(at) => at,
             Candidate::New => {
                 let mut slot = Slot::new(partition.queue.take_front()?, now);
-                if let Err(error) = slot.batch.seal(codec) {
+                if let Err(error) = partition.queue.seal(&mut slot.batch, codec) {
                     let kind = DeliveryErrorKind::Compression { reason: error.to_string() };
                     let name = partition.queue.topic_partition();
                     let error = slot.batch.error(name, kind, Persistence::NotWritten, now);

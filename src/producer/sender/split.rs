@@ -23,6 +23,7 @@ impl Sender {
             "a batch was too large for the broker and is sent in halves; lower batch.size"
         );
         partition.window.insert(at + 1, rest);
+        partition.queue.fill.too_large();
         self.metrics.split(now);
         true
     }
