@@ -5,6 +5,7 @@
 
 mod client_bugs;
 mod producer;
+mod producer_back_pressure;
 mod producer_bad_input;
 mod producer_compression;
 mod producer_faults;
