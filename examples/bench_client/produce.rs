@@ -72,10 +72,10 @@ impl Bench<'_> {
     #[inline]
     fn record(&self, index: u64) -> ProducerRecord<'_> {
         let record = ProducerRecord::new(&self.args.topic, self.payloads.of(index));
-        match self.keys.get((index % self.args.keys.max(1)) as usize) {
-            Some(key) => record.key(key),
-            None => record,
+        if self.keys.is_empty() {
+            return record;
         }
+        record.key(&self.keys[(index % self.args.keys) as usize])
     }
 
     async fn fire(&self, from: u64, count: u64) -> Result<(Histogram, u64), Box<dyn Error>> {

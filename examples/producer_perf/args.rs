@@ -44,7 +44,7 @@ struct Options {
     /// A file of producer properties.
     #[arg(long, value_name = "FILE")]
     command_config: Option<PathBuf>,
-    /// Print out metrics at the end of the test (not supported yet).
+    /// Print out metrics at the end of the test.
     #[arg(long)]
     print_metrics: bool,
     /// The transactional id to use (not supported yet).

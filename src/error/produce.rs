@@ -392,8 +392,17 @@ impl fmt::Display for DeliveryError {
             }
             DeliveryErrorKind::Fatal(error) => write!(f, "{tp}: {error}; make a new producer")?,
         }
-        if let Some(last) = &self.0.last {
-            write!(f, "; last error: {last}")?;
+        match (&self.0.kind, &self.0.last) {
+            // Said already, but for the broker's own words.
+            (DeliveryErrorKind::Refused(code), Some(Cause::Broker(last, message)))
+                if code == last =>
+            {
+                if let Some(message) = message {
+                    write!(f, ": {message}")?;
+                }
+            }
+            (_, Some(last)) => write!(f, "; last error: {last}")?,
+            (_, None) => {}
         }
         let written = match self.0.persistence {
             Persistence::NotWritten => "the record was not written",

@@ -27,6 +27,10 @@ pub(crate) struct Batch {
     body: Body,
     /// Whether its first record left no room for another.
     full: bool,
+    /// Whether the sender was told that it is.
+    told: bool,
+    /// Bytes of its records, before compression, at most.
+    limit: usize,
     count: u32,
     /// Bytes of the largest record; of a split batch's parts, of the largest before the split.
     largest: u32,
@@ -69,6 +73,7 @@ impl Batch {
         created: Instant,
         completion: Completion,
         reservation: Reservation,
+        limit: usize,
     ) -> Self {
         let completion = Arc::new(completion);
         let end =
@@ -79,7 +84,9 @@ impl Batch {
             attempts: 0,
             last_error: None,
             body: Body::Open(BatchBuilder::new(reservation.buffer())),
+            limit: limit.min(reservation.bytes()),
             full: false,
+            told: false,
             count: 0,
             largest: 0,
             end: Some(end),
@@ -88,27 +95,26 @@ impl Batch {
         }
     }
 
-    /// Appends the record if the batch is open and stays within `limit` bytes; a first record always fits. The
-    /// callback is taken only when the record is.
+    /// Appends the record if the batch is open and stays within its limit; a first record always fits. The callback
+    /// is taken only when the record is.
     #[inline]
     pub(crate) fn append(
         &mut self,
         record: &ProducerRecord<'_>,
         timestamp: i64,
-        limit: usize,
         callback: &mut Option<impl Callback>,
     ) -> Append {
         let Body::Open(builder) = &mut self.body else { return Append::NeedsBatch };
         // A record that is larger than a batch gets one of its own.
         let first = builder.is_empty();
-        let within = if first { usize::MAX } else { limit };
+        let within = if first { usize::MAX } else { self.limit };
         let Ok(appended) =
             builder.append_within(within, timestamp, record.key, record.value, record.headers)
         else {
             return Append::NeedsBatch;
         };
         if first {
-            self.full = builder.len() >= limit;
+            self.full = builder.len() >= self.limit;
         }
         let index = appended.index.unsigned_abs();
         self.count = index + 1;
@@ -144,6 +150,23 @@ impl Batch {
     }
 
     /// Whether no further record will enter.
+    /// It has refused a record; whether that is news.
+    pub(crate) fn set_full(&mut self) -> bool {
+        self.full = true;
+        !std::mem::replace(&mut self.told, true)
+    }
+
+    /// Gives back the memory that it does not use, if that is half or more, at the price of a copy: for when others wait
+    /// for it.
+    pub(crate) fn compact(&mut self) {
+        if let (Body::Open(builder), Some(room)) = (&mut self.body, &mut self.reservation)
+            && builder.len() <= room.bytes() / 2
+        {
+            let spare = builder.compact();
+            room.shrink(builder.len(), spare);
+        }
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.full || !matches!(self.body, Body::Open(_))
     }
@@ -249,7 +272,9 @@ impl Batch {
             attempts: 0,
             last_error: self.last_error.clone(),
             body: Body::Sealed(after),
+            limit: 0,
             full: true,
+            told: true,
             count: self.count - at,
             largest: self.largest,
             end: Some(next_end),

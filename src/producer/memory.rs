@@ -78,7 +78,7 @@ impl Memory {
     }
 
     /// Waits for `bytes` behind those who came before. Cancel-safe: dropped, it holds nothing. `None` if no buffer can
-    /// ever be that large.
+    /// ever be that large, or memory was closed.
     ///
     /// It counts as waiting from this call on, not from the first poll.
     pub(crate) fn reserve(
@@ -93,6 +93,11 @@ impl Memory {
             permit.forget();
             Some(Reservation { memory: Arc::clone(self), bytes })
         }
+    }
+
+    /// Nobody gets any more, and those who wait are told so.
+    pub(crate) fn close(&self) {
+        self.bytes.close();
     }
 
     fn buffer(&self, bytes: usize) -> BytesMut {

@@ -327,7 +327,11 @@ impl Inner {
             Append::Taken(taken) => (partition, timestamp, taken),
             Append::NeedsBatch => {
                 let full = Full { topic, queue, by };
-                self.append_to_another(record, timestamp, callback, full, room)?
+                let appended = self.append_to_another(record, timestamp, callback, full, room);
+                if appended.is_err() && by == By::Turn {
+                    topic.partitioner.give_back_turn();
+                }
+                appended?
             }
             Append::Closed => return Err(Blocked::Refused(self.accumulator.closed())),
         };
@@ -348,36 +352,35 @@ impl Inner {
         Full { topic, queue, by }: Full<'_>,
         room: Option<Reservation>,
     ) -> Result<(i32, i64, Taken), Blocked> {
-        self.accumulator.seal_last(queue);
-        let mut queue = queue;
+        self.check_size(record)?;
+        let (mut queue, accumulator) = (queue, &self.accumulator);
+        match accumulator.append_or_seal(queue, record, timestamp, callback) {
+            Append::Taken(taken) => return Ok((queue.partition, timestamp, taken)),
+            Append::NeedsBatch => {}
+            Append::Closed => return Err(Blocked::Refused(accumulator.closed())),
+        }
         if by == By::Sticking {
             topic.partitioner.set_batch_size(queue.fill.limit());
             let next = topic.partitioner.at_batch_end(queue.partition, &*topic.partitions);
             if next != queue.partition {
                 queue = self::queue(record, topic, next)?;
-                match self.accumulator.append(queue, record, timestamp, callback) {
+                match accumulator.append_or_seal(queue, record, timestamp, callback) {
                     Append::Taken(taken) => return Ok((next, timestamp, taken)),
-                    Append::NeedsBatch => self.accumulator.seal_last(queue),
-                    Append::Closed => return Err(Blocked::Refused(self.accumulator.closed())),
+                    Append::NeedsBatch => {}
+                    Append::Closed => return Err(Blocked::Refused(accumulator.closed())),
                 }
             }
         }
-        let begun = self.check_size(record).and_then(|()| {
-            let timestamp = record.timestamp.unwrap_or_else(|| self.clock.now_millis());
-            let begin = Begin { room, now: Instant::now() };
-            match self.accumulator.begin(queue, record, timestamp, callback, begin) {
-                Ok(taken) => Ok((queue.partition, timestamp, taken)),
-                Err(Lacks::Memory(needed)) => {
-                    let partition = (by == By::Choice).then_some(queue.partition);
-                    Err(Blocked::Memory { needed, partition })
-                }
-                Err(Lacks::Open) => Err(Blocked::Refused(self.accumulator.closed())),
+        let timestamp = record.timestamp.unwrap_or_else(|| self.clock.now_millis());
+        let begin = Begin { room, now: Instant::now() };
+        match accumulator.begin(queue, record, timestamp, callback, begin) {
+            Ok(taken) => Ok((queue.partition, timestamp, taken)),
+            Err(Lacks::Memory(needed)) => {
+                let partition = (by == By::Choice).then_some(queue.partition);
+                Err(Blocked::Memory { needed, partition })
             }
-        });
-        if begun.is_err() && by == By::Turn {
-            topic.partitioner.give_back_turn();
+            Err(Lacks::Open) => Err(Blocked::Refused(accumulator.closed())),
         }
-        begun
     }
 
     /// What fits in a batch that has begun fits everywhere, so only a first record is checked.
@@ -423,6 +426,7 @@ impl Inner {
         self.accumulator.wake();
         match tokio::time::timeout_at(deadline, reserve).await {
             Ok(Some(room)) => Ok(room),
+            Ok(None) if self.accumulator.end().is_some() => Err(self.accumulator.closed()),
             Ok(None) | Err(_) => Err(self.buffer_full(needed, self.max_block)),
         }
     }

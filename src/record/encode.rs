@@ -193,6 +193,12 @@ impl BatchBuilder {
         SealedBatch::new(self, codec)
     }
 
+    /// Moves the records to a buffer of their size, and gives the larger one.
+    pub fn compact(&mut self) -> BytesMut {
+        let exact = BytesMut::from(&self.buf[..]);
+        std::mem::replace(&mut self.buf, exact)
+    }
+
     /// Gives the buffer back without making a batch of it.
     pub fn into_buffer(self) -> BytesMut {
         self.buf

@@ -105,6 +105,25 @@ async fn linger_and_full_batches() {
     assert_eq!(batches[2].last_offset - batches[2].base_offset, 1, "two fit in a batch");
 }
 
+/// P9: a full batch leaves although the records that follow go to another partition.
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_does_not_linger_when_others_take_its_turn() {
+    let cluster = cluster(|c| c).await;
+    cluster.create_topic(("t", 3)).unwrap();
+    let producer = producer(&cluster, &[("linger.ms", "60000"), ("batch.size", "1000")]);
+    let value = "x".repeat(300);
+    let mut deliveries = Vec::new();
+    for _ in 0..30 {
+        deliveries.push(producer.send(&ProducerRecord::new("t", &value)).await.unwrap());
+    }
+    let started = tokio::time::Instant::now();
+    // The last batch has room still.
+    for delivery in deliveries.into_iter().take(27) {
+        delivery.await.unwrap();
+    }
+    assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
+}
+
 /// P9: a record larger than a batch gets its own; one larger than a request is refused before it is buffered.
 #[tokio::test(start_paused = true)]
 async fn large_records() {

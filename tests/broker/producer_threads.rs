@@ -59,6 +59,49 @@ async fn flushes_and_callbacks_among_other_senders() {
     assert!(copies.values().all(|&n| n == 1));
 }
 
+/// Batches are compressed by those who fill them, while the task takes what is due.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn compressing_senders_and_a_task_that_takes_what_is_due() {
+    for (codec, linger, acks) in [("lz4", "0", "all"), ("snappy", "1", "all"), ("lz4", "0", "0")] {
+        let cluster = cluster(|c| c).await;
+        cluster.create_topic(("t", PARTITIONS as usize)).unwrap();
+        let properties = [
+            ("compression.type", codec),
+            ("linger.ms", linger),
+            ("acks", acks),
+            ("enable.idempotence", if acks == "all" { "true" } else { "false" }),
+            ("batch.size", "500"),
+            ("buffer.memory", "4000"),
+        ];
+        let producer = producer(&cluster, &properties);
+        let tasks = (0..TASKS).map(|task| {
+            let producer = producer.clone();
+            tokio::spawn(async move {
+                for i in 0..EACH {
+                    let value = format!("{task}-{i}");
+                    drop(producer.send(&ProducerRecord::new("t", &value)).await.unwrap());
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        producer.close(10 * SECOND).await.unwrap();
+        // With acks=0 the node may have to read some of it still.
+        let all = async {
+            while (0..PARTITIONS).map(|p| cluster.records("t", p).len()).sum::<usize>()
+                < TASKS * EACH
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        let arrived = tokio::time::timeout(10 * SECOND, all).await;
+        let copies = copies(&cluster);
+        assert!(arrived.is_ok(), "{codec}, linger {linger}, acks {acks}: {}", copies.len());
+        assert!(copies.len() == TASKS * EACH && copies.values().all(|&n| n == 1));
+    }
+}
+
 /// A close in the middle of sends: what was accepted before is in the log, or says that it may be or is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_close_among_senders() {

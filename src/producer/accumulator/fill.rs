@@ -48,7 +48,8 @@ impl Fill {
 
     /// A batch was compressed. Of two at a time, one may go unheard.
     pub(crate) fn observe(&self, uncompressed: usize, compressed: usize) {
-        if !self.compresses || uncompressed == 0 {
+        // A few records tell little of a full batch.
+        if !self.compresses || uncompressed < self.batch_size / 2 {
             return;
         }
         let observed = compressed as f32 / uncompressed as f32;
@@ -94,7 +95,7 @@ mod tests {
         let fill = Fill::new(Compression::Lz4, BATCH, REQUEST);
         let mut before = fill.limit();
         for _ in 0..200 {
-            fill.observe(1_000, 250);
+            fill.observe(10_000, 2_500);
             assert!(fill.limit() >= before && fill.limit() <= before + before / 20);
             before = fill.limit();
         }
@@ -105,16 +106,24 @@ mod tests {
     #[test]
     fn one_batch_that_compresses_badly_is_enough_to_be_careful() {
         let fill = Fill::new(Compression::Lz4, BATCH, REQUEST);
-        (0..200).for_each(|_| fill.observe(1_000, 100));
+        (0..200).for_each(|_| fill.observe(10_000, 1_000));
         assert!(fill.limit() > 8 * BATCH);
-        fill.observe(1_000, 1_000);
+        fill.observe(10_000, 10_000);
         assert_eq!(fill.limit(), BATCH);
+    }
+
+    #[test]
+    fn a_few_records_tell_little() {
+        let fill = Fill::new(Compression::Lz4, BATCH, REQUEST);
+        (0..200).for_each(|_| fill.observe(10_000, 1_000));
+        fill.observe(100, 120);
+        assert!(fill.limit() > 8 * BATCH);
     }
 
     #[test]
     fn a_refused_batch_ends_all_hope_for_a_while() {
         let fill = Fill::new(Compression::Zstd, BATCH, REQUEST);
-        (0..200).for_each(|_| fill.observe(1_000, 100));
+        (0..200).for_each(|_| fill.observe(10_000, 1_000));
         fill.too_large();
         assert_eq!(fill.limit(), BATCH);
     }

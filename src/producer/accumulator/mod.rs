@@ -208,11 +208,20 @@ impl Accumulator {
         queue.append(record, timestamp, callback)
     }
 
-    /// The partition's last batch has no room for a record: it is compressed by the caller, who filled it.
-    pub(crate) fn seal_last(&self, queue: &Arc<PartitionQueue>) {
-        if queue.seal_last(self.codec) {
+    /// As [`Accumulator::append`], for a record that has not found room: if there still is none, the last batch is full,
+    /// and compressed by the caller.
+    pub(crate) fn append_or_seal(
+        &self,
+        queue: &Arc<PartitionQueue>,
+        record: &ProducerRecord<'_>,
+        timestamp: i64,
+        callback: &mut Option<impl Callback>,
+    ) -> Append {
+        let (appended, news) = queue.append_or_seal(record, timestamp, self.codec, callback);
+        if news {
             self.announce(queue);
         }
+        appended
     }
 
     /// Appends the record to a new batch, in `room` or in memory that is free now.
@@ -224,19 +233,22 @@ impl Accumulator {
         callback: &mut Option<impl Callback>,
         Begin { room, now }: Begin,
     ) -> Result<Taken, Lacks> {
-        let size =
-            size_upper_bound(record.key, record.value, record.headers).max(queue.fill.limit());
-        let room = room.filter(|room| room.bytes() >= size);
+        let least = size_upper_bound(record.key, record.value, record.headers);
+        let (size, limit) = (least.max(self.batch_size), queue.fill.limit());
+        let room = room.filter(|room| room.bytes() >= least);
+        // More than `batch.size` only while there is plenty: what is waited for stays the same.
+        let plenty = limit > size && self.memory.available() > self.memory.total() / 2;
+        let room = room.or_else(|| plenty.then(|| self.memory.try_reserve(limit)).flatten());
         let room = room.or_else(|| self.memory.try_reserve(size)).ok_or(Lacks::Memory(size))?;
         let completion = Completion::new(Arc::clone(&queue.topic), queue.partition);
-        let batch = Batch::new(self.next_batch_id(), now, completion, room);
+        let batch = Batch::new(self.next_batch_id(), now, completion, room, limit);
         match queue.append_new(batch, record, timestamp, callback) {
             Append::Taken(taken) => {
                 self.announce(queue);
                 Ok(taken)
             }
-            // Another thread began a batch, and filled it: there is no room for now.
-            Append::NeedsBatch => Err(Lacks::Memory(0)),
+            // A new batch takes any record that is not larger than `max.request.size`.
+            Append::NeedsBatch => Err(Lacks::Memory(size)),
             Append::Closed => Err(Lacks::Open),
         }
     }
@@ -297,6 +309,7 @@ impl Accumulator {
     pub(crate) fn refuse(&self, end: SendError) {
         self.end.lock().get_or_insert(end);
         self.open.store(false, Ordering::Release);
+        self.memory.close();
     }
 
     /// What to tell a record that came too late.

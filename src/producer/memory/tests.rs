@@ -245,3 +245,16 @@ fn idle_buffers_of_a_size_that_is_no_longer_used_give_way() {
         assert!(idle.bytes <= 16 * KIB && idle.buffers.iter().all(|b| b.capacity() == size));
     }
 }
+
+/// Java's `testCloseNotifyWaiters` and `testCloseAllocations`.
+#[tokio::test]
+async fn close_notifies_waiters_and_refuses_others() {
+    let memory = pool(2 * KIB, KIB);
+    let held = memory.try_reserve(2 * KIB).unwrap();
+    let mut waits = queue(&memory, &[KIB, KIB]);
+    memory.close();
+    assert!(waits.drain(..).all(|mut wait| matches!(poll(&mut wait), Poll::Ready(None))));
+    assert!(memory.try_reserve(1).is_none());
+    held.release(None);
+    assert!(memory.reserve(1).await.is_none() && !memory.has_waiters());
+}

@@ -92,6 +92,10 @@ pub(crate) fn classify(heard: Heard, situation: Situation) -> Verdict {
             if situation.idempotent =>
         {
             match (situation.retries_left, situation.head) {
+                // A broker that has forgotten the producer knows nothing of earlier attempts.
+                (false, _) if code == ErrorCode::UNKNOWN_PRODUCER_ID => {
+                    Verdict::Fail { written: Written::No }
+                }
                 (false, _) => Verdict::Fail { written: Written::Never },
                 (true, true) => Verdict::Bump,
                 // The gap is an earlier batch that is being retried; this one follows it.
@@ -176,6 +180,7 @@ mod tests {
             (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), last, fail(Written::Never)),
             (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), plain, fail(Written::No)),
             (Heard::Answer(E::UNKNOWN_PRODUCER_ID), ANY, Verdict::Bump),
+            (Heard::Answer(E::UNKNOWN_PRODUCER_ID), last, fail(Written::No)),
             (Heard::Answer(E::CLUSTER_AUTHORIZATION_FAILED), ANY, Verdict::Fatal),
             (Heard::Answer(E::CLUSTER_AUTHORIZATION_FAILED), plain, fail(Written::No)),
             (Heard::Answer(E::PRODUCER_FENCED), ANY, Verdict::Fatal),

@@ -113,7 +113,8 @@ impl Sender {
         if used > 0 && used + size > self.config.max_request_size {
             return false;
         }
-        let Some((batch, size)) = self.enlist(index, candidate, identity, now) else {
+        let room = if used > 0 { self.config.max_request_size - used } else { usize::MAX };
+        let Some((batch, size)) = self.enlist(index, (candidate, room), identity, now) else {
             return false;
         };
         let topic_id = self.topic_id(index);
@@ -180,7 +181,7 @@ impl Sender {
     fn enlist(
         &mut self,
         index: usize,
-        candidate: Candidate,
+        (candidate, room): (Candidate, usize),
         identity: Option<ProducerIdentity>,
         now: Instant,
     ) -> Option<(u64, usize)> {
@@ -189,7 +190,10 @@ impl Sender {
         let at = match candidate {
             Candidate::Waiting(at) => at,
             Candidate::New => {
-                let mut slot = Slot::new(partition.queue.take_front()?, now);
+                let mut slot = Slot::new(partition.queue.take_ready(room)?, now);
+                if self.accumulator.memory().has_waiters() {
+                    slot.batch.compact();
+                }
                 if let Err(error) = partition.queue.seal(&mut slot.batch, codec) {
                     let kind = DeliveryErrorKind::Compression { reason: error.to_string() };
                     let name = partition.queue.topic_partition();

@@ -32,7 +32,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::client::LeaderHint;
-use crate::error::{Cause, ClientError, DeliveryErrorKind, ErrorCode, FatalError, Persistence};
+use crate::error::{
+    Cause, ClientError, DeliveryErrorKind, ErrorCode, FatalError, Persistence, SendError,
+};
 use crate::producer::accumulator::{Accumulator, PartitionQueue};
 use crate::producer::delivery::Completion;
 use crate::producer::metrics::ProducerMetrics;
@@ -391,6 +393,8 @@ impl Sender {
     }
 
     fn end_fatally(&mut self, error: FatalError, now: Instant) {
+        // First, or senders that go on would keep the failing going.
+        self.accumulator.refuse(SendError::Fatal(error.clone()));
         self.fail_all(&DeliveryErrorKind::Fatal(error.clone()), now);
         self.fatal = Some(error.clone());
         self.actions.push(Action::Fatal(error));

@@ -185,7 +185,7 @@ impl World {
         let taken = match accumulator.append(queue, &record, 1, callback) {
             Append::Taken(taken) => taken,
             _ => {
-                accumulator.seal_last(queue);
+                let _ = accumulator.append_or_seal(queue, &record, 1, callback);
                 let begin = Begin { room: None, now: self.now };
                 accumulator.begin(queue, &record, 1, callback, begin).unwrap()
             }
