@@ -77,7 +77,8 @@ impl Interceptors {
         headers: &[Header<'_>],
         error: &SendError,
     ) {
-        let result = Err(&ProduceError::Send(error.clone()));
+        let error = ProduceError::Send(error.clone());
+        let result = Err(&error);
         self.on_acknowledgement(&Acknowledgement { topic, partition, headers, result });
     }
 

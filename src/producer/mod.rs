@@ -403,10 +403,10 @@ impl Inner {
             ClientError::MetadataTimeout { last, .. } => SendError::MetadataTimeout {
                 topic: topic.to_owned(),
                 waited: self.max_block,
-                last: last.map(Arc::unwrap_or_clone),
+                last: last.map(|last| Box::new(Arc::unwrap_or_clone(last))),
             },
             ClientError::Closed => SendError::Closed,
-            cause => SendError::Metadata { topic: topic.to_owned(), cause },
+            cause => SendError::Metadata { topic: topic.to_owned(), cause: Box::new(cause) },
         })?;
         let leaders = metadata.partitions.iter().map(|partition| partition.leader);
         self.accumulator.update_topic(topic, leaders)?;

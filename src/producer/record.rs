@@ -62,7 +62,8 @@ impl<'a> ProducerRecord<'a> {
         self
     }
 
-    /// Milliseconds since 1970-01-01T00:00Z, not negative; the time of the send if it is not given. A topic with
+    /// Milliseconds since 1970-01-01T00:00Z, not negative; the time of the send if it is not given, which for a record
+    /// that joins a batch may be a tick of the system's clock (1 to 10 ms) early. A topic with
     /// `message.timestamp.type=LogAppendTime` replaces it.
     #[must_use]
     pub fn timestamp(mut self, timestamp: i64) -> Self {

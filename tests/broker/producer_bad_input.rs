@@ -431,12 +431,9 @@ async fn describing_a_topic_is_not_allowed() {
         let started = Instant::now();
         let error = producer.send(&ProducerRecord::new("secret", "x")).await.unwrap_err();
         assert!(started.elapsed() < SECOND);
-        match &error {
-            SendError::Metadata { topic, cause: ClientError::Broker { code: c, .. } } => {
-                assert_eq!((topic.as_str(), *c), ("secret", code));
-            }
-            error => panic!("{error}"),
-        }
+        let SendError::Metadata { topic, cause } = &error else { panic!("{error}") };
+        let ClientError::Broker { code: named, .. } = &**cause else { panic!("{cause}") };
+        assert_eq!((topic.as_str(), *named), ("secret", code));
         assert!(!error.is_retriable() && !error.is_fatal());
     })
     .await;

@@ -67,8 +67,8 @@ impl Unsent {
     /// What the client says that went wrong, behind all that wraps it.
     pub(crate) fn cause(&self) -> Option<&ClientError> {
         let cause = match self {
-            Self::Refused(SendError::MetadataTimeout { last, .. }) => last.as_ref(),
-            Self::Refused(SendError::Metadata { cause, .. }) => Some(cause),
+            Self::Refused(SendError::MetadataTimeout { last, .. }) => last.as_deref(),
+            Self::Refused(SendError::Metadata { cause, .. }) => Some(&**cause),
             Self::Refused(_) => None,
             Self::Undelivered(error) => match error.last_error() {
                 Some(Cause::Client(error)) => Some(error),
