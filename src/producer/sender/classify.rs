@@ -29,6 +29,14 @@ pub(crate) enum Heard {
     Unsendable,
 }
 
+impl Heard {
+    /// Whether the broker knows nothing of the topic.
+    pub(crate) fn says_unknown_topic(self) -> bool {
+        let unknown = [ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_ID];
+        matches!(self, Self::Answer(code) if unknown.contains(&code))
+    }
+}
+
 /// What the verdict depends on beside that.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Situation {

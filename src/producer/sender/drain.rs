@@ -9,7 +9,9 @@ use crate::producer::delivery::Outcome;
 use crate::producer::metrics::BatchFacts;
 use crate::producer::sender::node::{NodeState, Readiness};
 use crate::producer::sender::window::{Slot, SlotState};
-use crate::producer::sender::{Action, IDEMPOTENT_WINDOW, Produce, Sender, Sent, SentBatch};
+use crate::producer::sender::{
+    Action, FORGOTTEN_AFTER, IDEMPOTENT_WINDOW, Produce, Sender, Sent, SentBatch,
+};
 use crate::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::time::Instant;
 use crate::types::{BrokerId, ProducerIdentity, TopicId};
@@ -139,6 +141,9 @@ impl Sender {
         let bumping = self.sequencer.is_bumping();
         let urgent = self.closing || self.accumulator.is_urgent();
         let partition = self.partitions.get_mut(index)?;
+        if partition.idle_since.take().is_some_and(|since| now >= since + FORGOTTEN_AFTER) {
+            partition.sequence.forgotten();
+        }
         let in_flight = partition.in_flight();
         // Without idempotence, one in flight is how order is asked for.
         if identity.is_none() && self.config.max_in_flight == 1 && in_flight > 0 {

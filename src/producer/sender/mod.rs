@@ -62,6 +62,10 @@ pub(crate) struct SenderConfig {
     pub(crate) retry_backoff: Backoff,
 }
 
+/// After so long without batches the next one of a partition goes alone, as a first one does: brokers forget idle
+/// producers, after `producer.id.expiration.ms` (a day, or what their operators have set).
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+
 /// The most batches that a broker remembers of an idempotent producer and partition.
 const IDEMPOTENT_WINDOW: usize = 5;
 
@@ -343,7 +347,7 @@ impl Sender {
         self.advance_bump();
         self.drain(now);
         self.note_stalls(now);
-        self.retire();
+        self.retire(now);
         if let Some(at) = self.expires_at.filter(|_| !self.active.is_empty()) {
             self.wake_at(at);
         }
@@ -409,11 +413,12 @@ impl Sender {
     }
 
     /// Drops the partitions without batches from the turn.
-    fn retire(&mut self) {
+    fn retire(&mut self, now: Instant) {
         let partitions = &mut self.partitions;
         self.active.retain(|&index| {
             let Some(partition) = partitions.get_mut(index) else { return false };
             partition.active = !partition.window.is_empty() || !partition.queue.unlist_if_empty();
+            partition.idle_since = (!partition.active).then_some(now);
             partition.active
         });
     }

@@ -168,6 +168,10 @@ impl Sender {
                 });
             }
             Verdict::Retry { written, refresh } => {
+                if ending.heard.says_unknown_topic() {
+                    // Should it be made anew, whoever leads it then has seen no batch, and takes any for the first.
+                    partition.sequence.forgotten();
+                }
                 slot.maybe_written = may_be_written(slot.maybe_written, written);
                 let attempt = slot.batch.attempts.saturating_sub(1);
                 let backoff = self.config.retry_backoff.wait(attempt, self.random.f64());

@@ -29,6 +29,8 @@ pub(super) struct Partition {
     pub(super) window: VecDeque<Slot>,
     /// Whether it is among those that the sender visits.
     pub(super) active: bool,
+    /// Since when it is not.
+    pub(super) idle_since: Option<Instant>,
     /// Why its last attempt failed, until one succeeds: what batches wait for that have not been sent themselves.
     pub(super) last_error: Option<Cause>,
 }
@@ -68,6 +70,7 @@ impl Partition {
             sequence: PartitionSequence::default(),
             window: VecDeque::new(),
             active: false,
+            idle_since: None,
             last_error: None,
         }
     }

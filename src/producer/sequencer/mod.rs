@@ -10,6 +10,9 @@
 //! those that may have been written are sent again as they are, until the broker's answer tells their fate. Only then
 //! the epoch rises, and what was not written gets new numbers under it. Bumping earlier would let a written batch be
 //! written once more.
+//!
+//! The producer raises its epoch by itself, as Java's without transactions does, which brokers of every version take: it
+//! needs no fall-back. Only when the epoch is used up is another producer id asked for.
 
 mod partition;
 

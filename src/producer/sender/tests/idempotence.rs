@@ -22,6 +22,42 @@ fn the_first_batch_of_a_partition_goes_alone() {
     world.check("first alone");
 }
 
+/// A broker may have forgotten a producer that was idle for long, and then takes any number for the first.
+#[test]
+fn the_first_batch_after_a_long_pause_goes_alone() {
+    for (pause, together) in [(59, 2), (61, 1)] {
+        let mut world = settled(config());
+        world.step();
+        world.now += Duration::from_secs(pause);
+        send_batch(&mut world, 0);
+        send_batch(&mut world, 0);
+        assert_eq!(world.wire[&BrokerId(0)].len(), together, "after {pause} s");
+        world.heal();
+        send_batch(&mut world, 0);
+        send_batch(&mut world, 0);
+        assert_eq!(world.wire[&BrokerId(0)].len(), 2, "it is known again");
+        world.heal();
+        world.check("long pause");
+    }
+}
+
+/// The topic was deleted. If it is made anew between the answers to the first batch and to the second, the second would
+/// be taken for the first of all, and the first come too late.
+#[test]
+fn batches_of_an_unknown_topic_are_tried_one_at_a_time() {
+    let mut world = settled(config());
+    send_batch(&mut world, 0);
+    send_batch(&mut world, 0);
+    for _ in 0..2 {
+        world.answer(BrokerId(0), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+    }
+    world.now += Duration::from_secs(1);
+    world.step();
+    assert_eq!(world.wire[&BrokerId(0)].len(), 1);
+    world.heal();
+    world.check("unknown topic");
+}
+
 #[test]
 fn five_in_flight_and_no_more() {
     let mut world = settled(config());
