@@ -13,7 +13,8 @@ use std::time::Duration;
 use clap::Parser;
 use milena::broker::Cluster;
 use milena::{
-    Header, Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, StartAt, TopicPartition,
+    Consumer, ConsumerConfig, Header, Producer, ProducerConfig, ProducerRecord, StartAt,
+    TopicPartition,
 };
 use tokio::sync::mpsc;
 
@@ -53,8 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("topic        {} with {partitions} partition(s)", args.topic);
 
     // Reading starts where the topic ends now, so that what other runs wrote is left out.
-    let config = ReaderConfig::builder().bootstrap_servers(&bootstrap).build()?;
-    let mut reader = Reader::new(config);
+    let config = ConsumerConfig::builder().bootstrap_servers(&bootstrap).build()?;
+    let mut reader = Consumer::new(config);
     let all: Vec<_> = (0..partitions)
         .map(|partition| TopicPartition::new(&args.topic, partition as i32))
         .collect();
@@ -114,7 +115,7 @@ async fn produce(producer: &Producer, topic: &str) -> Result<(), Box<dyn Error>>
     Ok(())
 }
 
-async fn read_back(reader: &mut Reader, expected: usize) -> Result<usize, Box<dyn Error>> {
+async fn read_back(reader: &mut Consumer, expected: usize) -> Result<usize, Box<dyn Error>> {
     let mut read = 0;
     let all = async {
         while read < expected {

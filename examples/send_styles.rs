@@ -17,8 +17,8 @@ use std::time::Duration;
 use clap::Parser;
 use milena::broker::Cluster;
 use milena::{
-    DeliveryError, Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, RecordMetadata,
-    SendError, StartAt, TopicPartition,
+    Consumer, ConsumerConfig, DeliveryError, Producer, ProducerConfig, ProducerRecord,
+    RecordMetadata, SendError, StartAt, TopicPartition,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -221,8 +221,8 @@ async fn reader_from_here_on(
     bootstrap: &str,
     topic: &str,
     partitions: usize,
-) -> Result<Reader, Box<dyn Error>> {
-    let mut reader = Reader::new(ReaderConfig::builder().bootstrap_servers(bootstrap).build()?);
+) -> Result<Consumer, Box<dyn Error>> {
+    let mut reader = Consumer::new(ConsumerConfig::builder().bootstrap_servers(bootstrap).build()?);
     let all = (0..partitions).map(|partition| TopicPartition::new(topic, partition as i32));
     let ends = reader.end_offsets(all, TIMEOUT).await?;
     reader.assign(ends.into_iter().map(|(partition, end)| (partition, StartAt::Offset(end))))?;
@@ -230,7 +230,7 @@ async fn reader_from_here_on(
 }
 
 /// Counts the records of each way, and checks that each is there once and that a partition has them in order.
-async fn read_back(reader: &mut Reader, records: usize) -> Result<(), Box<dyn Error>> {
+async fn read_back(reader: &mut Consumer, records: usize) -> Result<(), Box<dyn Error>> {
     let expected = STYLES.map(|style| {
         let count = if style == "synchronous" { records.min(100) } else { records };
         (style.to_owned(), count)

@@ -20,14 +20,14 @@ pub mod serialize;
 mod time;
 mod types;
 
-pub use config::{Acks, PartitionerClass, ProducerConfig, ReaderConfig};
+pub use config::{Acks, ConsumerConfig, PartitionerClass, ProducerConfig};
 pub use consumer::{
-    ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter, Reader, ReaderBuilder,
+    Consumer, ConsumerBuilder, ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter,
     RecordHeaders, Records, RecordsIter, StartAt,
 };
 pub use error::{
-    Cause, ClientError, CloseError, ConfigError, DeliveryError, DeliveryErrorKind,
-    DisconnectReason, ErrorCode, FatalError, Peer, Persistence, ProduceError, ReadError, SendError,
+    Cause, ClientError, CloseError, ConfigError, ConsumerError, DeliveryError, DeliveryErrorKind,
+    DisconnectReason, ErrorCode, FatalError, Peer, Persistence, ProduceError, SendError,
     SerializationError, VersionSpan,
 };
 pub use metrics::{Metric, MetricValue, Metrics};

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use milena::{Reader, ReaderConfig, StartAt, TopicPartition};
+use milena::{Consumer, ConsumerConfig, StartAt, TopicPartition};
 
 use crate::args::ConsumeArgs;
 use crate::histogram::Histogram;
@@ -13,11 +13,11 @@ use crate::meter::{Counts, Measured, Meter};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(args: &ConsumeArgs) -> Result<Measured, Box<dyn Error>> {
-    let config = ReaderConfig::builder()
+    let config = ConsumerConfig::builder()
         .bootstrap_servers(&args.bootstrap)
         .properties(args.properties.iter().map(|(name, value)| (name, value)))
         .build()?;
-    let mut reader = Reader::new(config);
+    let mut reader = Consumer::new(config);
     let all = (0..args.partitions).map(|partition| TopicPartition::new(&args.topic, partition));
     reader.assign(all.map(|partition| (partition, StartAt::Earliest)))?;
     // The clock starts with the first records, which are not counted.

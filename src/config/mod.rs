@@ -1,6 +1,6 @@
 //! Configuration: Kafka's properties, by Kafka's names and with Kafka's defaults, as typed values.
 //!
-//! Each kind of client has a configuration of its own ([`ProducerConfig`], [`ReaderConfig`]), with
+//! Each kind of client has a configuration of its own ([`ProducerConfig`], [`ConsumerConfig`]), with
 //! a part that all share ([`ClientConfig`]). All are built by the [`ConfigBuilder`]: from typed
 //! setters, from names and texts, from a `.properties` file, or a mixture. Everything is checked
 //! once, when it is built; an error ([`ConfigError`]) names the property, the value and what is
@@ -12,13 +12,13 @@
 mod address;
 mod builder;
 mod common;
+mod consumer;
 mod elsewhere;
 mod notes;
 mod partitioner_class;
 mod producer;
 mod properties_file;
 mod property;
-mod reader;
 mod value;
 
 #[cfg(test)]
@@ -27,8 +27,8 @@ mod tests;
 pub use address::HostPort;
 pub use builder::{ConfigBuilder, Configuration};
 pub use common::{ClientConfig, MetadataRecoveryStrategy, MetricsRecordingLevel};
+pub use consumer::ConsumerConfig;
 pub use notes::IgnoredProperty;
 pub use partitioner_class::PartitionerClass;
 pub use producer::{Acks, ProducerConfig};
 pub use property::Property;
-pub use reader::ReaderConfig;

@@ -5,25 +5,25 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::Reader;
+use super::Consumer;
 use super::driver::{Driver, Shared};
 use super::fetcher::{Checks, FetchConfig, Fetcher};
 use crate::client::Client;
-use crate::config::ReaderConfig;
+use crate::config::ConsumerConfig;
 use crate::metrics::ClientKind;
 use crate::net::Connect;
 use crate::time::Backoff;
 
-/// Builds a [`Reader`] with parts other than the usual ones.
+/// Builds a [`Consumer`] with parts other than the usual ones.
 #[derive(Debug)]
-pub struct ReaderBuilder {
-    config: ReaderConfig,
+pub struct ConsumerBuilder {
+    config: ConsumerConfig,
     connector: Option<Arc<dyn Connect>>,
     seed: Option<u64>,
 }
 
-impl ReaderBuilder {
-    pub(crate) fn new(config: ReaderConfig) -> Self {
+impl ConsumerBuilder {
+    pub(crate) fn new(config: ConsumerConfig) -> Self {
         Self { config, connector: None, seed: None }
     }
 
@@ -46,7 +46,7 @@ impl ReaderBuilder {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn build(self) -> Reader {
+    pub fn build(self) -> Consumer {
         let Self { config, connector, seed } = self;
         let may_create = config.allow_auto_create_topics();
         let client = Client::start(config.client(), connector, may_create, ClientKind::Consumer);
@@ -59,11 +59,11 @@ impl ReaderBuilder {
         let (open, closed) = oneshot::channel();
         let driver = Driver::new(shared.clone(), client.clone(), config.fetch_max_wait());
         let task = tokio::spawn(driver.run(closed));
-        Reader { shared, client, open, task }
+        Consumer { shared, client, open, task }
     }
 }
 
-fn fetch_config(config: &ReaderConfig) -> FetchConfig {
+fn fetch_config(config: &ConsumerConfig) -> FetchConfig {
     let client = config.client();
     FetchConfig {
         max_bytes: config.fetch_max_bytes(),

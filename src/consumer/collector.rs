@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::fetcher::{Fetcher, Taken, take_batches};
 use super::records::Records;
-use crate::error::ReadError;
+use crate::error::ConsumerError;
 use crate::time::Instant;
 
 /// How many bytes of records a poll stops at: enough for the cost of a poll not to matter, and
@@ -19,7 +19,7 @@ const POLL_BYTES: usize = 1024 * 1024;
 pub(crate) fn collect(
     fetcher: &Mutex<Fetcher>,
     now: Instant,
-) -> Option<Result<Records, ReadError>> {
+) -> Option<Result<Records, ConsumerError>> {
     let mut records = Records::default();
     let mut moved = false;
     let mut budget = POLL_BYTES;

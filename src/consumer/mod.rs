@@ -30,15 +30,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::client::{Client, Unanswered};
-use crate::config::ReaderConfig;
-use crate::error::ReadError;
+use crate::config::ConsumerConfig;
+use crate::error::ConsumerError;
 use crate::time::{Duration, Instant, deadline};
 use crate::types::TopicPartition;
 use driver::Shared;
 use lookup::lookup;
 use subscription::Bound;
 
-pub use builder::ReaderBuilder;
+pub use builder::ConsumerBuilder;
 pub use records::{
     ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter, RecordHeaders, Records,
     RecordsIter,
@@ -48,7 +48,7 @@ pub use subscription::StartAt;
 /// Reads the partitions that it is told to, from where it is told to.
 ///
 /// It has no group and commits nothing: where to go on after a restart is for the application to
-/// keep, for which [`Reader::position`] and [`PartitionRecords::next_offset`] serve. It reads
+/// keep, for which [`Consumer::position`] and [`PartitionRecords::next_offset`] serve. It reads
 /// everything that is in the log, transactions that were aborted or are still open included
 /// (`isolation.level=read_uncommitted`).
 ///
@@ -56,7 +56,7 @@ pub use subscription::StartAt;
 /// use std::time::Duration;
 /// use milena::broker::Cluster;
 /// use milena::{Producer, ProducerConfig, ProducerRecord};
-/// use milena::{Reader, ReaderConfig, StartAt, TopicPartition};
+/// use milena::{Consumer, ConsumerConfig, StartAt, TopicPartition};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -66,8 +66,8 @@ pub use subscription::StartAt;
 /// let producer = Producer::new(config);
 /// producer.send(&ProducerRecord::new("orders", "paid")).await?.await?;
 ///
-/// let config = ReaderConfig::builder().bootstrap_servers(cluster.bootstrap_servers()).build()?;
-/// let mut reader = Reader::new(config);
+/// let config = ConsumerConfig::builder().bootstrap_servers(cluster.bootstrap_servers()).build()?;
+/// let mut reader = Consumer::new(config);
 /// reader.assign([(TopicPartition::new("orders", 0), StartAt::Earliest)])?;
 /// let records = reader.poll(Duration::from_secs(10)).await?;
 /// for record in &records {
@@ -82,7 +82,7 @@ pub use subscription::StartAt;
 /// A task of the reader fetches ahead, up to about `fetch.max.bytes` for each broker. Dropping the
 /// reader ends the task and its connections.
 #[derive(Debug)]
-pub struct Reader {
+pub struct Consumer {
     shared: Arc<Shared>,
     client: Client,
     /// Dropped with the reader, which ends the task.
@@ -90,18 +90,18 @@ pub struct Reader {
     task: JoinHandle<()>,
 }
 
-impl Reader {
+impl Consumer {
     /// Starts a reader on the current tokio runtime. It does not wait for a connection.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn new(config: ReaderConfig) -> Self {
+    pub fn new(config: ConsumerConfig) -> Self {
         Self::builder(config).build()
     }
 
     /// A builder, to replace parts such as the connector.
-    pub fn builder(config: ReaderConfig) -> ReaderBuilder {
-        ReaderBuilder::new(config)
+    pub fn builder(config: ConsumerConfig) -> ConsumerBuilder {
+        ConsumerBuilder::new(config)
     }
 
     /// Reads these partitions from now on, from these starts, and no others. What was fetched and
@@ -110,11 +110,11 @@ impl Reader {
     /// The topics need not exist yet.
     ///
     /// # Errors
-    /// [`ReadError::InvalidOffset`] if an offset is negative; then nothing has changed.
+    /// [`ConsumerError::InvalidOffset`] if an offset is negative; then nothing has changed.
     pub fn assign(
         &mut self,
         partitions: impl IntoIterator<Item = (TopicPartition, StartAt)>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<(), ConsumerError> {
         let partitions: Vec<_> = partitions.into_iter().collect();
         for (partition, start) in &partitions {
             check_start(partition, *start)?;
@@ -142,15 +142,15 @@ impl Reader {
     /// The position of a partition is past all records that a poll has handed out.
     ///
     /// # Errors
-    /// [`ReadError::NothingAssigned`]; otherwise what is wrong with one partition. Records that
+    /// [`ConsumerError::NothingAssigned`]; otherwise what is wrong with one partition. Records that
     /// were fetched before it come first. The reader goes on: the next polls read other partitions,
     /// and try this one again.
     ///
     /// # Cancel safety
     /// A poll that is dropped has handed out nothing, and the next one loses nothing.
-    pub async fn poll(&mut self, timeout: Duration) -> Result<Records, ReadError> {
+    pub async fn poll(&mut self, timeout: Duration) -> Result<Records, ConsumerError> {
         if self.shared.fetcher.lock().assignment().next().is_none() {
-            return Err(ReadError::NothingAssigned);
+            return Err(ConsumerError::NothingAssigned);
         }
         let wait = async {
             loop {
@@ -177,11 +177,15 @@ impl Reader {
     /// out is dropped, and so are answers that are still on their way.
     ///
     /// # Errors
-    /// [`ReadError::NotAssigned`]; [`ReadError::InvalidOffset`] if the offset is negative.
-    pub fn seek(&mut self, partition: &TopicPartition, start: StartAt) -> Result<(), ReadError> {
+    /// [`ConsumerError::NotAssigned`]; [`ConsumerError::InvalidOffset`] if the offset is negative.
+    pub fn seek(
+        &mut self,
+        partition: &TopicPartition,
+        start: StartAt,
+    ) -> Result<(), ConsumerError> {
         check_start(partition, start)?;
         if !self.shared.fetcher.lock().seek(partition, start) {
-            return Err(ReadError::NotAssigned { partition: partition.clone() });
+            return Err(ConsumerError::NotAssigned { partition: partition.clone() });
         }
         self.shared.changed.notify_one();
         Ok(())
@@ -191,7 +195,7 @@ impl Reader {
     /// partitions need not be assigned.
     ///
     /// # Errors
-    /// [`ReadError::Lookup`] for the first partition whose offset could not be had.
+    /// [`ConsumerError::Lookup`] for the first partition whose offset could not be had.
     ///
     /// # Cancel safety
     /// Safe.
@@ -199,7 +203,7 @@ impl Reader {
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
         timeout: Duration,
-    ) -> Result<BTreeMap<TopicPartition, i64>, ReadError> {
+    ) -> Result<BTreeMap<TopicPartition, i64>, ConsumerError> {
         self.lookup(partitions, Bound::Earliest, timeout).await
     }
 
@@ -207,7 +211,7 @@ impl Reader {
     /// asked of the leaders, within `timeout`. The partitions need not be assigned.
     ///
     /// # Errors
-    /// [`ReadError::Lookup`] for the first partition whose offset could not be had.
+    /// [`ConsumerError::Lookup`] for the first partition whose offset could not be had.
     ///
     /// # Cancel safety
     /// Safe.
@@ -215,7 +219,7 @@ impl Reader {
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
         timeout: Duration,
-    ) -> Result<BTreeMap<TopicPartition, i64>, ReadError> {
+    ) -> Result<BTreeMap<TopicPartition, i64>, ConsumerError> {
         self.lookup(partitions, Bound::Latest, timeout).await
     }
 
@@ -224,12 +228,12 @@ impl Reader {
         partitions: impl IntoIterator<Item = TopicPartition>,
         bound: Bound,
         timeout: Duration,
-    ) -> Result<BTreeMap<TopicPartition, i64>, ReadError> {
+    ) -> Result<BTreeMap<TopicPartition, i64>, ConsumerError> {
         let deadline = deadline(Instant::now(), timeout);
         // Boxed, since it is large, and seldom called.
         Box::pin(lookup(&self.client, partitions.into_iter().collect(), bound, deadline))
             .await
-            .map_err(|Unanswered { partition, cause }| ReadError::Lookup { partition, cause })
+            .map_err(|Unanswered { partition, cause }| ConsumerError::Lookup { partition, cause })
     }
 
     /// Ends the reader's task and connections, and waits for that at most for `timeout`; whether it
@@ -248,10 +252,10 @@ impl Reader {
     }
 }
 
-fn check_start(partition: &TopicPartition, start: StartAt) -> Result<(), ReadError> {
+fn check_start(partition: &TopicPartition, start: StartAt) -> Result<(), ConsumerError> {
     match start {
         StartAt::Offset(offset) if offset < 0 => {
-            Err(ReadError::InvalidOffset { partition: partition.clone(), offset })
+            Err(ConsumerError::InvalidOffset { partition: partition.clone(), offset })
         }
         _ => Ok(()),
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::record;
 use crate::types::{RecordHeader, TimestampType, TopicPartition};
 
-/// Records of one [`poll`](crate::Reader::poll), grouped by partition, in order within each.
+/// Records of one [`poll`](crate::Consumer::poll), grouped by partition, in order within each.
 ///
 /// They stay in the form in which they were fetched; iterating decodes them one by one and borrows
 /// their keys and values. The fetched bytes are freed when this is dropped, and until then they

@@ -3,17 +3,17 @@
 mod client;
 mod code;
 mod config;
+mod consumer;
 mod produce;
-mod read;
 mod serialization;
 
 pub use client::{ClientError, DisconnectReason, Peer, VersionSpan};
 pub use code::ErrorCode;
 pub use config::ConfigError;
+pub use consumer::ConsumerError;
 pub(crate) use produce::History;
 pub use produce::{
     Cause, CloseError, DeliveryError, DeliveryErrorKind, FatalError, Persistence, ProduceError,
     SendError,
 };
-pub use read::ReadError;
 pub use serialization::SerializationError;

@@ -8,13 +8,14 @@ use std::time::Duration;
 use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
     Acknowledgement, Acks, BrokerId, Cause, ClientError, CloseError, Compression, ConfigError,
-    ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode,
-    FatalError, Header, InterceptedRecord, Metric, MetricValue, Metrics, OwnedRecord,
-    PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError,
-    Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, ReadError, Reader,
-    ReaderBuilder, ReaderConfig, RecordHeader, RecordHeaders, RecordMetadata, Records, RecordsIter,
-    SendError, SerializationError, StartAt, SystemClock, TimestampType, TopicId, TopicPartition,
-    TopicPartitions, TypedProducer, TypedRecord, UnknownName, VersionSpan, config, net, serialize,
+    Consumer, ConsumerBuilder, ConsumerConfig, ConsumerError, ConsumerRecord, Delivery,
+    DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, Header,
+    InterceptedRecord, Metric, MetricValue, Metrics, OwnedRecord, PartitionRecords,
+    PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError, Producer,
+    ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordHeader, RecordHeaders,
+    RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt, SystemClock,
+    TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer, TypedRecord,
+    UnknownName, VersionSpan, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -28,7 +29,7 @@ fn value<T: Clone + PartialEq + Send + Sync + Debug + 'static>() {}
 fn types_cross_threads_and_print() {
     shared::<Producer>();
     shared::<ProducerConfig>();
-    shared::<ReaderConfig>();
+    shared::<ConsumerConfig>();
     shared::<SystemClock>();
     shared::<config::ClientConfig>();
     shared::<Cluster>();
@@ -41,8 +42,8 @@ fn types_cross_threads_and_print() {
     shared::<Metrics>();
     owned::<ProducerBuilder>();
     owned::<Delivery>();
-    owned::<Reader>();
-    owned::<ReaderBuilder>();
+    owned::<Consumer>();
+    owned::<ConsumerBuilder>();
     owned::<Records>();
     owned::<PartitionRecords>();
     owned::<config::ConfigBuilder<ProducerConfig>>();
@@ -101,7 +102,7 @@ fn errors_are_errors_and_can_be_kept() {
     error::<DeliveryError>();
     error::<FatalError>();
     error::<ProduceError>();
-    error::<ReadError>();
+    error::<ConsumerError>();
     error::<SendError>();
     error::<SerializationError>();
     error::<UnknownName>();
@@ -160,8 +161,8 @@ async fn futures_of_the_producer_can_be_spawned_and_are_small() {
 
 #[tokio::test]
 async fn futures_of_the_reader_can_be_spawned() {
-    let config = ReaderConfig::from_properties([("bootstrap.servers", "127.0.0.1:1")]);
-    let mut reader = Reader::new(config.unwrap());
+    let config = ConsumerConfig::from_properties([("bootstrap.servers", "127.0.0.1:1")]);
+    let mut reader = Consumer::new(config.unwrap());
     let partitions = || [TopicPartition::new("topic", 0)];
     for size in [
         size_if_send(reader.poll(Duration::ZERO)),

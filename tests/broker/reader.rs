@@ -5,7 +5,8 @@ use std::time::Duration;
 use milena::broker::{ApiKey, Cluster};
 use milena::record::batches;
 use milena::{
-    Compression, Header, ProducerRecord, ReadError, Reader, StartAt, TimestampType, TopicPartition,
+    Compression, Consumer, ConsumerError, Header, ProducerRecord, StartAt, TimestampType,
+    TopicPartition,
 };
 
 use crate::support::{SECOND, cluster, flat, in_memory, producer, read, reader, tp, write};
@@ -236,7 +237,9 @@ async fn the_ends_of_logs_are_looked_up() {
     assert_eq!(end.into_values().collect::<Vec<_>>(), [3, 0, 1, 0, 0, 0]);
 
     let error = reader.end_offsets([tp("orders", 7)], SECOND).await.unwrap_err();
-    assert!(matches!(&error, ReadError::Lookup { partition, .. } if *partition == tp("orders", 7)));
+    assert!(
+        matches!(&error, ConsumerError::Lookup { partition, .. } if *partition == tp("orders", 7))
+    );
     assert!(error.to_string().contains("orders-7"), "{error}");
 }
 
@@ -244,20 +247,20 @@ async fn the_ends_of_logs_are_looked_up() {
 async fn misuse_is_a_typed_error_and_changes_nothing() {
     let cluster = cluster(|cluster| cluster).await;
     let mut reader = reader(&cluster, &[]);
-    assert!(matches!(reader.poll(SECOND).await, Err(ReadError::NothingAssigned)));
+    assert!(matches!(reader.poll(SECOND).await, Err(ConsumerError::NothingAssigned)));
     let orders = tp("orders", 0);
     let seek = reader.seek(&orders, StartAt::Earliest);
-    assert!(matches!(seek, Err(ReadError::NotAssigned { partition }) if partition == orders));
+    assert!(matches!(seek, Err(ConsumerError::NotAssigned { partition }) if partition == orders));
     let assign = reader
         .assign([(tp("payments", 0), StartAt::Earliest), (orders.clone(), StartAt::Offset(-1))]);
-    assert!(matches!(assign, Err(ReadError::InvalidOffset { offset: -1, .. })));
+    assert!(matches!(assign, Err(ConsumerError::InvalidOffset { offset: -1, .. })));
     assert_eq!(reader.assignment(), []);
     reader.assign([(orders.clone(), StartAt::Offset(3))]).unwrap();
     assert!(reader.seek(&orders, StartAt::Offset(i64::MIN)).is_err());
     assert_eq!(reader.position(&orders), Some(3));
     assert_eq!(reader.assignment(), [orders]);
     reader.assign([]).unwrap();
-    assert!(matches!(reader.poll(SECOND).await, Err(ReadError::NothingAssigned)));
+    assert!(matches!(reader.poll(SECOND).await, Err(ConsumerError::NothingAssigned)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,11 +312,11 @@ fn connections(cluster: &Cluster) -> (usize, usize) {
 #[test]
 fn the_reader_can_be_moved_between_threads() {
     fn moves<T: Send + Sync + 'static>() {}
-    moves::<Reader>();
+    moves::<Consumer>();
     moves::<milena::Records>();
-    moves::<ReadError>();
+    moves::<ConsumerError>();
     fn future_moves<T: Send>(_: T) {}
-    fn check(reader: &mut Reader, partition: TopicPartition) {
+    fn check(reader: &mut Consumer, partition: TopicPartition) {
         future_moves(reader.poll(SECOND));
         future_moves(reader.end_offsets([partition], SECOND));
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use milena::broker::{ApiKey, Cluster, Fault};
 use milena::net::{Transport, connect_fn};
 use milena::{
-    BrokerId, ClientError, ErrorCode, ProducerRecord, ReadError, Reader, ReaderConfig, StartAt,
+    BrokerId, ClientError, Consumer, ConsumerConfig, ConsumerError, ErrorCode, ProducerRecord,
+    StartAt,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -36,7 +37,7 @@ fn both() -> [(milena::TopicPartition, StartAt); 2] {
 }
 
 /// Reads both partitions to their ends: each record once and in order.
-async fn all_come(reader: &mut Reader) {
+async fn all_come(reader: &mut Consumer) {
     let all = read(reader, 2 * N).await;
     for partition in 0..2 {
         let part: Vec<_> =
@@ -166,7 +167,7 @@ async fn a_topic_that_is_created_again_is_told_of_and_read_after_a_seek() {
     write(&cluster, "orders", 0, &["c", "d", "e"]).await;
     for _ in 0..2 {
         match reader.poll(60 * SECOND).await {
-            Err(ReadError::TopicRecreated { partition, offset, was, is }) => {
+            Err(ConsumerError::TopicRecreated { partition, offset, was, is }) => {
                 assert_eq!((partition, offset), (orders.clone(), 2));
                 assert_eq!((was, is), (first, second));
             }
@@ -186,7 +187,7 @@ async fn a_partition_that_does_not_exist_is_told_of() {
     reader.assign([(tp("orders", 3), StartAt::Earliest)]).unwrap();
     let error = reader.poll(60 * SECOND).await.unwrap_err();
     match error {
-        ReadError::Unavailable { partition, offset: None, cause, .. } => {
+        ConsumerError::Unavailable { partition, offset: None, cause, .. } => {
             assert_eq!(partition, tp("orders", 3));
             assert_eq!(cause, ClientError::NoLeader { partition });
         }
@@ -206,7 +207,7 @@ async fn an_offset_that_the_log_does_not_hold_is_told_and_nothing_is_reset() {
         reader.assign([(orders.clone(), StartAt::Offset(wrong))]).unwrap();
         for _ in 0..2 {
             match reader.poll(10 * SECOND).await {
-                Err(ReadError::OffsetOutOfRange { partition, offset, .. }) => {
+                Err(ConsumerError::OffsetOutOfRange { partition, offset, .. }) => {
                     assert_eq!((partition, offset), (orders.clone(), wrong));
                 }
                 other => panic!("from {wrong}: {other:?}"),
@@ -246,7 +247,7 @@ async fn an_error_of_one_partition_leaves_the_others_alone() {
 }
 
 /// A reader whose connections all go to what `server` makes of them.
-fn reader_of<F, Fut>(server: F) -> Reader
+fn reader_of<F, Fut>(server: F) -> Consumer
 where
     F: Fn(tokio::io::DuplexStream) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
@@ -256,20 +257,20 @@ where
         tokio::spawn(server(theirs));
         async move { Ok(Box::new(ours) as Box<dyn Transport>) }
     });
-    let config = ReaderConfig::builder()
+    let config = ConsumerConfig::builder()
         .bootstrap_servers("broker.test:9092")
         .request_timeout(5 * SECOND)
         .build()
         .unwrap();
-    Reader::builder(config).connector(connector).seed(1).build()
+    Consumer::builder(config).connector(connector).seed(1).build()
 }
 
-async fn told(mut reader: Reader) -> String {
+async fn told(mut reader: Consumer) -> String {
     reader.assign([(tp("orders", 0), StartAt::Earliest)]).unwrap();
     let began = tokio::time::Instant::now();
     let error = reader.poll(60 * SECOND).await.unwrap_err();
     assert!(began.elapsed() < 8 * SECOND, "{:?}", began.elapsed());
-    assert!(matches!(error, ReadError::Unavailable { .. }), "{error}");
+    assert!(matches!(error, ConsumerError::Unavailable { .. }), "{error}");
     assert!(reader.close(SECOND).await);
     error.to_string()
 }
@@ -279,12 +280,12 @@ async fn what_is_wrong_with_the_address_is_told() {
     let refused = connect_fn(|_host, _port| async {
         Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
     });
-    let config = ReaderConfig::builder()
+    let config = ConsumerConfig::builder()
         .bootstrap_servers("broker.test:9092")
         .request_timeout(5 * SECOND)
         .build()
         .unwrap();
-    let text = told(Reader::builder(config).connector(refused).build()).await;
+    let text = told(Consumer::builder(config).connector(refused).build()).await;
     assert!(text.contains("cannot connect to bootstrap server broker.test:9092"), "{text}");
 
     let http = |mut stream: tokio::io::DuplexStream| async move {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use milena::broker::{Cluster, ClusterBuilder, StoredRecord};
 use milena::net::{Connect, Transport, connect_fn};
 use milena::{
-    Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, Records, TopicPartition,
+    Consumer, ConsumerConfig, Producer, ProducerConfig, ProducerRecord, Records, TopicPartition,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -45,13 +45,13 @@ fn text(bytes: Option<&[u8]>) -> String {
 }
 
 /// A reader of the cluster with these properties.
-pub(crate) fn reader(cluster: &Cluster, properties: &[(&str, &str)]) -> Reader {
-    let config = ReaderConfig::builder()
+pub(crate) fn reader(cluster: &Cluster, properties: &[(&str, &str)]) -> Consumer {
+    let config = ConsumerConfig::builder()
         .bootstrap_servers(cluster.bootstrap_servers())
         .properties(properties.iter().copied())
         .build()
         .unwrap();
-    Reader::builder(config).connector(in_memory(cluster)).seed(1).build()
+    Consumer::builder(config).connector(in_memory(cluster)).seed(1).build()
 }
 
 pub(crate) fn tp(topic: &str, partition: i32) -> TopicPartition {
@@ -64,7 +64,7 @@ pub(crate) fn flat(records: &Records) -> Vec<(i32, i64, String)> {
 }
 
 /// Polls until there are `count` records.
-pub(crate) async fn read(reader: &mut Reader, count: usize) -> Vec<(i32, i64, String)> {
+pub(crate) async fn read(reader: &mut Consumer, count: usize) -> Vec<(i32, i64, String)> {
     let mut all = Vec::new();
     while all.len() < count {
         let records = reader.poll(10 * SECOND).await.unwrap();

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use milena::protocol::messages::fetch::{FetchRequest, FetchResponse};
 use milena::record::{Attributes, BatchBuilder, BatchHeader, Codec, HEADER_LEN};
-use milena::{Compression, ReadError, Reader, StartAt};
+use milena::{Compression, Consumer, ConsumerError, StartAt};
 use tokio::time::Instant;
 
 use crate::harness::{KIB, MIB, all, run};
@@ -323,7 +323,7 @@ async fn reads(case: &str, bytes: Vec<u8>, parts: &[&str]) {
     let start = Instant::now();
     for _ in 0..4 {
         let error = read(&mut reader).await.expect_err(case);
-        let ReadError::InvalidBatch { .. } = &error else { panic!("{case}: {error}") };
+        let ConsumerError::InvalidBatch { .. } = &error else { panic!("{case}: {error}") };
         says(case, &error.to_string(), &["cannot read the batch", TOPIC, "to leave it out, seek"]);
         says(case, &error.to_string(), parts);
         assert_eq!(error.partition(), Some(&partition()), "{case}");
@@ -349,7 +349,7 @@ fn first_batch(response: &mut FetchResponse, bytes: &Bytes) {
     }
 }
 
-async fn goes_on_behind(case: &str, reader: &mut Reader) {
+async fn goes_on_behind(case: &str, reader: &mut Consumer) {
     reader.seek(&partition(), StartAt::Offset(1)).unwrap();
     assert_eq!(read(reader).await.unwrap_or_else(|error| panic!("{case}: {error}")), 1, "{case}");
 }
@@ -369,7 +369,7 @@ fn records_before_a_corrupt_batch_are_not_lost() {
         assert_eq!(read(&mut reader).await.unwrap(), 1);
         assert_eq!(reader.position(&partition()), Some(1));
         let error = read(&mut reader).await.unwrap_err();
-        let ReadError::InvalidBatch { first: 1, last: Some(1), .. } = error else {
+        let ConsumerError::InvalidBatch { first: 1, last: Some(1), .. } = error else {
             panic!("{error:?}");
         };
         assert!(server.effort() < 20, "{} requests", server.effort());

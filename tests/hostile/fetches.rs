@@ -11,7 +11,7 @@ use milena::protocol::messages::fetch::{
 use milena::protocol::messages::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
 };
-use milena::{ClientError, ErrorCode, ReadError, StartAt, TopicId};
+use milena::{ClientError, ConsumerError, ErrorCode, StartAt, TopicId};
 use tokio::time::Instant;
 
 use crate::harness::{MIB, all, run};
@@ -71,7 +71,7 @@ async fn lists(case: &str, edit: EditListed, part: &str) {
     let looked_up = reader.end_offsets([partition()], Duration::from_secs(3)).await;
     let error = looked_up.expect_err(case);
     assert!(start.elapsed() <= Duration::from_secs(3) + SOON, "{case}: {:?}", start.elapsed());
-    assert!(matches!(error, ReadError::Lookup { .. }), "{case}: {error}");
+    assert!(matches!(error, ConsumerError::Lookup { .. }), "{case}: {error}");
     says(case, &error.to_string(), &[TOPIC, "cannot look up the offsets"]);
     assert!(server.effort() <= EFFORT, "{case}: {} requests", server.effort());
     server.behave();
@@ -89,7 +89,10 @@ fn an_offset_far_beyond_the_end_is_told_by_the_fetch_that_follows() {
         server.edit::<ListOffsetsRequest>(|response| listed(response).offset = i64::MAX);
         let mut reader = reader(&server);
         let error = read(&mut reader).await.unwrap_err();
-        assert!(matches!(error, ReadError::OffsetOutOfRange { offset: i64::MAX, .. }), "{error}");
+        assert!(
+            matches!(error, ConsumerError::OffsetOutOfRange { offset: i64::MAX, .. }),
+            "{error}"
+        );
         says(case, &error.to_string(), &[TOPIC, "9223372036854775807", "seek to an offset"]);
         server.behave();
         reader.seek(&partition(), StartAt::Earliest).unwrap();
@@ -107,7 +110,7 @@ fn a_look_up_without_an_answer_names_who_did_not_give_it() {
         let reader = reader(&server);
         let limit = Duration::from_secs(1);
         let error = reader.beginning_offsets([partition()], limit).await.unwrap_err();
-        let ReadError::Lookup { cause: ClientError::NoAnswerYet { .. }, .. } = &error else {
+        let ConsumerError::Lookup { cause: ClientError::NoAnswerYet { .. }, .. } = &error else {
             panic!("{error}");
         };
         let broker = "broker 1 (broker-1.milena.internal:9092)";

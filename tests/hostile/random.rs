@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use milena::broker::ApiKey;
-use milena::{Producer, ReadError, Reader, SendError, StartAt};
+use milena::{Consumer, ConsumerError, Producer, SendError, StartAt};
 use tokio::time::Instant;
 
 use crate::harness::{MIB, all, run};
@@ -120,7 +120,7 @@ struct Session {
     case: String,
     server: Server,
     producer: Producer,
-    reader: Reader,
+    reader: Consumer,
     sent: usize,
     acknowledged: BTreeSet<String>,
     read: BTreeSet<String>,
@@ -200,7 +200,8 @@ impl Session {
                 !records.is_empty()
             }
             Err(
-                error @ (ReadError::OffsetOutOfRange { .. } | ReadError::TopicRecreated { .. }),
+                error @ (ConsumerError::OffsetOutOfRange { .. }
+                | ConsumerError::TopicRecreated { .. }),
             ) => {
                 self.last = error.to_string();
                 // The place was mangled; the user decides where to go on.

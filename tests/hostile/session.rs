@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use milena::{
-    Cause, ClientError, DeliveryError, Producer, ProducerConfig, ProducerRecord, ReadError, Reader,
-    ReaderConfig, RecordMetadata, SendError, StartAt, TopicPartition,
+    Cause, ClientError, Consumer, ConsumerConfig, ConsumerError, DeliveryError, Producer,
+    ProducerConfig, ProducerRecord, RecordMetadata, SendError, StartAt, TopicPartition,
 };
 use tokio::time::Instant;
 
@@ -44,14 +44,14 @@ pub(crate) fn partition() -> TopicPartition {
 }
 
 /// A reader from the beginning of the topic.
-pub(crate) fn reader(server: &Server) -> Reader {
-    let config = ReaderConfig::builder()
+pub(crate) fn reader(server: &Server) -> Consumer {
+    let config = ConsumerConfig::builder()
         .bootstrap_servers(server.cluster.bootstrap_servers())
         .properties(COMMON)
         .fetch_max_bytes(900_000)
         .build()
         .unwrap();
-    let mut reader = Reader::builder(config).connector(server.connector()).seed(1).build();
+    let mut reader = Consumer::builder(config).connector(server.connector()).seed(1).build();
     reader.assign([(partition(), StartAt::Earliest)]).unwrap();
     reader
 }
@@ -94,11 +94,11 @@ pub(crate) fn innermost(error: &ClientError) -> &ClientError {
     }
 }
 
-pub(crate) fn read_cause(error: &ReadError) -> Option<&ClientError> {
+pub(crate) fn read_cause(error: &ConsumerError) -> Option<&ClientError> {
     match error {
-        ReadError::Refused { cause, .. }
-        | ReadError::Unavailable { cause, .. }
-        | ReadError::Lookup { cause, .. } => Some(innermost(cause)),
+        ConsumerError::Refused { cause, .. }
+        | ConsumerError::Unavailable { cause, .. }
+        | ConsumerError::Lookup { cause, .. } => Some(innermost(cause)),
         _ => None,
     }
 }
@@ -127,7 +127,7 @@ pub(crate) async fn produce_value(
 
 /// Polls until there are records, and gives how many, or until there is an error; within
 /// `request.timeout.ms` and what a poll for metadata adds to it.
-pub(crate) async fn read(reader: &mut Reader) -> Result<usize, ReadError> {
+pub(crate) async fn read(reader: &mut Consumer) -> Result<usize, ConsumerError> {
     let limit = 3 * REQUEST_TIMEOUT;
     let records = reader.poll(limit).await?;
     assert!(!records.is_empty(), "neither records nor an error within {limit:?}");
@@ -141,10 +141,10 @@ pub(crate) async fn produces_again(case: &str, producer: &Producer) {
     }
 }
 
-pub(crate) async fn reads_again(case: &str, reader: &mut Reader) {
+pub(crate) async fn reads_again(case: &str, reader: &mut Consumer) {
     // What has lasted for long without a poll is told by the first poll, although it is over.
     let result = match read(reader).await {
-        Err(ReadError::Unavailable { .. }) => read(reader).await,
+        Err(ConsumerError::Unavailable { .. }) => read(reader).await,
         result => result,
     };
     if let Err(error) = result {

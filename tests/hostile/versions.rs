@@ -5,7 +5,7 @@ use milena::protocol::header::{decode_response, encode_response};
 use milena::protocol::messages::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse,
 };
-use milena::{ClientError, DeliveryErrorKind, ErrorCode, ReadError};
+use milena::{ClientError, ConsumerError, DeliveryErrorKind, ErrorCode};
 use tokio::time::Instant;
 
 use crate::harness::{MIB, all, run};
@@ -108,7 +108,7 @@ async fn reads(case: &str, api: ApiKey, claim: Claim) {
     let error = read(&mut reader).await.expect_err(case);
     check(case, api, claim, &error.to_string(), read_cause(&error));
     if api != ApiKey::METADATA {
-        assert!(matches!(error, ReadError::Refused { .. }), "{case}: {error}");
+        assert!(matches!(error, ConsumerError::Refused { .. }), "{case}: {error}");
         assert!(!error.is_retriable(), "{case}: {error}");
         assert!(start.elapsed() <= 10 * SOON, "{case}: it took {:?}", start.elapsed());
     }

@@ -1,8 +1,8 @@
 //! This crate's clients, in the terms of the Java helper, so that both can be told to do the same.
 
 use milena::{
-    ConsumerRecord, Delivery, Header, Producer, ProducerConfig, ProducerRecord, Reader,
-    ReaderConfig, StartAt, TimestampType, TopicPartition,
+    Consumer, ConsumerConfig, ConsumerRecord, Delivery, Header, Producer, ProducerConfig,
+    ProducerRecord, StartAt, TimestampType, TopicPartition,
 };
 use tokio::time::Duration;
 
@@ -60,10 +60,10 @@ pub(crate) async fn send(producer: &Producer, topic: &str, record: &Record) -> D
 }
 
 /// A reader with these properties.
-pub(crate) fn reader(bootstrap: &str, properties: Properties<'_>) -> Reader {
+pub(crate) fn reader(bootstrap: &str, properties: Properties<'_>) -> Consumer {
     let given = [("bootstrap.servers", bootstrap)];
     let given = given.iter().chain(properties).copied();
-    Reader::new(ReaderConfig::from_properties(given).unwrap())
+    Consumer::new(ConsumerConfig::from_properties(given).unwrap())
 }
 
 /// Reads a partition from `offset` to its present end with a reader that has these properties.

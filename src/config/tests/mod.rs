@@ -9,8 +9,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{
-    Acks, ClientConfig, ConfigBuilder, HostPort, MetadataRecoveryStrategy, ProducerConfig,
-    ReaderConfig,
+    Acks, ClientConfig, ConfigBuilder, ConsumerConfig, HostPort, MetadataRecoveryStrategy,
+    ProducerConfig,
 };
 use crate::error::ConfigError;
 use crate::time::Duration;
@@ -141,7 +141,7 @@ fn typed_values_are_held_to_the_ranges_too() {
 fn bootstrap_servers_are_required() {
     for build in [
         ProducerConfig::builder().build().map(drop),
-        ReaderConfig::builder().set("bootstrap.servers", " , ").build().map(drop),
+        ConsumerConfig::builder().set("bootstrap.servers", " , ").build().map(drop),
         ClientConfig::builder().build().map(drop),
     ] {
         let error = build.unwrap_err();
@@ -206,7 +206,7 @@ fn a_lone_reconnect_backoff_is_the_longest_too() {
 
 #[test]
 fn a_fetch_response_fits_in_what_may_be_received() {
-    let servers = || ReaderConfig::builder().bootstrap_servers("a:1");
+    let servers = || ConsumerConfig::builder().bootstrap_servers("a:1");
     let config = servers().fetch_max_bytes(200_000_000).build().unwrap();
     assert_eq!(config.client().receive_message_max_bytes(), 200_000_512);
     let error = servers().fetch_max_bytes(1000).receive_message_max_bytes(1511).build();

@@ -3,7 +3,7 @@
 
 use super::super::builder::{ConfigBuilder, Configuration};
 use super::super::elsewhere::{Elsewhere, Fate};
-use super::super::{ClientConfig, ProducerConfig, ReaderConfig, builder, reader};
+use super::super::{ClientConfig, ConsumerConfig, ProducerConfig, builder, consumer};
 use crate::error::ConfigError;
 
 /// Name, default, texts that are read (the bounds among them), texts that are refused (just beyond
@@ -334,9 +334,9 @@ fn check<C: Configuration>(cases: &[Case], start: fn() -> ConfigBuilder<C>) {
 fn every_property_has_its_default_its_bounds_and_its_type() {
     check(COMMON, ClientConfig::builder);
     check(COMMON, ProducerConfig::builder);
-    check(COMMON, ReaderConfig::builder);
+    check(COMMON, ConsumerConfig::builder);
     check(PRODUCER, ProducerConfig::builder);
-    check(READER, ReaderConfig::builder);
+    check(READER, ConsumerConfig::builder);
 }
 
 #[test]
@@ -345,9 +345,9 @@ fn the_tables_and_these_cases_name_the_same_properties() {
         |cases: [&[Case]; 2]| -> Vec<_> { cases.concat().iter().map(|case| case.0).collect() };
     let table: Vec<_> = ProducerConfig::properties().map(|property| property.name).collect();
     assert_eq!(table, names([PRODUCER, COMMON]));
-    let table: Vec<_> = ReaderConfig::properties().map(|property| property.name).collect();
+    let table: Vec<_> = ConsumerConfig::properties().map(|property| property.name).collect();
     assert_eq!(table, names([READER, COMMON]));
-    for property in ProducerConfig::properties().chain(ReaderConfig::properties()) {
+    for property in ProducerConfig::properties().chain(ConsumerConfig::properties()) {
         assert!(property.doc.ends_with('.') && property.doc.len() > 20, "{property:?}");
     }
 }
@@ -367,7 +367,7 @@ fn every_property_of_javas_producer_has_its_place() {
 fn every_property_of_javas_consumer_has_its_place() {
     let of_producers = ["metadata.max.idle.ms", "receive.message.max.bytes"];
     let mut ours: Vec<_> = READER.iter().map(|case| case.0).collect();
-    ours.extend(reader::ELSEWHERE.iter().map(|property| property.name));
+    ours.extend(consumer::ELSEWHERE.iter().map(|property| property.name));
     ours.retain(|name| !of_producers.contains(name) && *name != "interceptor.classes");
     ours.sort_unstable();
     assert_eq!(ours, JAVA_CONSUMER.split_whitespace().collect::<Vec<_>>());
@@ -413,6 +413,6 @@ fn meet_fates<C: Configuration>(start: fn() -> ConfigBuilder<C>) -> (usize, usiz
 fn what_is_in_no_table_is_listed_or_refused() {
     let (ignored, refused) = meet_fates::<ProducerConfig>(ProducerConfig::builder);
     assert_eq!(ignored + refused + PRODUCER.len() + COMMON.len() - 1, 113);
-    meet_fates::<ReaderConfig>(ReaderConfig::builder);
+    meet_fates::<ConsumerConfig>(ConsumerConfig::builder);
     meet_fates::<ClientConfig>(ClientConfig::builder);
 }

@@ -11,7 +11,7 @@ use super::sent::{Asked, Sent};
 use super::{Action, Content, Fetched, Fetcher, Moment, Waiting, invalid};
 use crate::client::{BrokerNode, LeaderHint};
 use crate::consumer::subscription::{Partition, Place};
-use crate::error::{ClientError, ErrorCode, ReadError};
+use crate::error::{ClientError, ConsumerError, ErrorCode};
 use crate::protocol::messages::fetch::{FetchNodeEndpoint, FetchPartitionData};
 use crate::protocol::messages::list_offsets::ListOffsetsResponse;
 use crate::record::batches;
@@ -166,7 +166,7 @@ impl Fetcher {
                 self.fail(slot, error, at);
             }
             Verdict::OutOfRange => {
-                let error = ReadError::OffsetOutOfRange {
+                let error = ConsumerError::OffsetOutOfRange {
                     partition: (*partition.name).clone(),
                     offset: asked.offset,
                     log_start: Some(data.log_start_offset).filter(|offset| *offset >= 0),

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use crate::client::LeaderHint;
 use crate::consumer::subscription::{Leadership, Partition, Place, StartAt};
-use crate::error::{ClientError, ReadError};
+use crate::error::{ClientError, ConsumerError};
 use crate::protocol::messages::fetch::{FetchRequest, FetchResponse};
 use crate::protocol::messages::list_offsets::ListOffsetsRequest;
 use crate::record::Batches;
@@ -98,7 +98,7 @@ pub(crate) struct Fetched {
 #[derive(Debug)]
 pub(crate) enum Taken {
     Batches(Handout),
-    Error(ReadError),
+    Error(ConsumerError),
 }
 
 /// Fetched bytes on their way to the user, to be given back by [`Fetcher::give_back`].
@@ -124,7 +124,7 @@ struct Waiting {
 #[derive(Debug)]
 enum Content {
     Batches { source: Batches, bytes: usize },
-    Error(ReadError),
+    Error(ConsumerError),
 }
 
 /// When something happened, and the jitter of the back-offs that come of it: what failed together is
@@ -370,7 +370,7 @@ impl Fetcher {
     }
 
     /// The error of a partition that has been unreadable for too long.
-    fn take_overdue(&mut self, now: Instant) -> Option<ReadError> {
+    fn take_overdue(&mut self, now: Instant) -> Option<ConsumerError> {
         if self.overdue.is_none_or(|at| at > now) {
             return None;
         }
@@ -387,7 +387,7 @@ impl Fetcher {
         });
         // The next time is told after as long again.
         trouble.since = now;
-        Some(ReadError::Unavailable {
+        Some(ConsumerError::Unavailable {
             partition: (*partition.name).clone(),
             offset: partition.place.position(),
             waited,
@@ -408,12 +408,12 @@ impl Fetcher {
         } else {
             let name = (*partition.name).clone();
             let offset = partition.place.fetch();
-            self.halt(slot, ReadError::Refused { partition: name, offset, cause });
+            self.halt(slot, ConsumerError::Refused { partition: name, offset, cause });
         }
     }
 
     /// Puts an error behind what is buffered of a partition; nothing is fetched until it is taken.
-    fn halt(&mut self, slot: usize, error: ReadError) {
+    fn halt(&mut self, slot: usize, error: ConsumerError) {
         let Some(partition) = self.partitions.get_mut(slot) else { return };
         partition.halted = true;
         // Nothing that is still to come may get in behind the error.
@@ -433,9 +433,9 @@ fn current(partitions: &mut [Partition], slot: usize, version: u64) -> Option<&m
     partitions.get_mut(slot).filter(|partition| partition.version == version)
 }
 
-fn invalid(name: &TopicPartition, problem: Problem) -> ReadError {
+fn invalid(name: &TopicPartition, problem: Problem) -> ConsumerError {
     let Problem { first, last, cause } = problem;
-    ReadError::InvalidBatch { partition: name.clone(), first, last, cause }
+    ConsumerError::InvalidBatch { partition: name.clone(), first, last, cause }
 }
 
 /// One line: how far each partition is.

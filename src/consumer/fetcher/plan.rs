@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::sent::{Asked, Sent};
 use super::{Action, Fetcher};
 use crate::consumer::subscription::{InFlight, Partition, Place};
-use crate::error::{ClientError, ReadError};
+use crate::error::{ClientError, ConsumerError};
 use crate::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use crate::protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -61,7 +61,7 @@ impl Fetcher {
             if let (Some(is), Some(offset)) = (partition.replaced_by(), partition.place.fetch()) {
                 let name = (*partition.name).clone();
                 let was = partition.topic_id;
-                let error = ReadError::TopicRecreated { partition: name, offset, was, is };
+                let error = ConsumerError::TopicRecreated { partition: name, offset, was, is };
                 self.halt(slot, error);
                 continue;
             }

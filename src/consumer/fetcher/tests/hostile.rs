@@ -5,9 +5,9 @@ use super::*;
 use crate::protocol::messages::fetch::FetchLeaderIdAndEpoch;
 use crate::record::RecordError;
 
-fn invalid(error: ReadError) -> (i64, Option<i64>, String) {
+fn invalid(error: ConsumerError) -> (i64, Option<i64>, String) {
     match error {
-        ReadError::InvalidBatch { partition, first, last, cause } => {
+        ConsumerError::InvalidBatch { partition, first, last, cause } => {
             assert_eq!(partition, tp(0));
             (first, last, cause.to_string())
         }

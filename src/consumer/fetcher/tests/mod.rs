@@ -192,7 +192,7 @@ impl Bench {
         self.serve(&wanted, &[(0, bytes)]);
     }
 
-    fn collect(&self) -> Option<Result<Records, ReadError>> {
+    fn collect(&self) -> Option<Result<Records, ConsumerError>> {
         collect(&self.fetcher, self.now)
     }
 
@@ -202,7 +202,7 @@ impl Bench {
         flat(&records.expect("records, not an error"))
     }
 
-    fn error(&self) -> ReadError {
+    fn error(&self) -> ConsumerError {
         match self.collect() {
             Some(Err(error)) => error,
             other => panic!("an error was expected, and this came: {other:?}"),

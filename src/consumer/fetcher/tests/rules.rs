@@ -323,7 +323,7 @@ fn a_topic_that_is_made_anew_is_not_read_on_from_the_old_offset() {
     assert_eq!(bench.collected(), [(0, b"a".to_vec())], "what is left of the old one");
     for _ in 0..2 {
         match bench.error() {
-            ReadError::TopicRecreated { partition, offset, was, is } => {
+            ConsumerError::TopicRecreated { partition, offset, was, is } => {
                 assert_eq!((partition, offset), (tp(0), 1));
                 assert_eq!((was, is), (TOPIC_ID, OTHER_ID));
             }
@@ -410,7 +410,7 @@ fn an_offset_out_of_range_is_told_after_the_records_before_it_and_resets_nothing
     assert!(bench.fetches().is_empty(), "it waits for the user");
     assert_eq!(bench.collected(), [(0, b"a".to_vec())]);
     match bench.error() {
-        ReadError::OffsetOutOfRange { partition, offset, log_start, high_watermark } => {
+        ConsumerError::OffsetOutOfRange { partition, offset, log_start, high_watermark } => {
             assert_eq!(partition, tp(0));
             assert_eq!((offset, log_start, high_watermark), (1, Some(5), Some(9)));
         }
@@ -456,7 +456,7 @@ fn a_topic_that_is_not_known_is_waited_for_and_then_told_of() {
     bench.now = began + MS(30_000);
     bench.poll();
     match bench.error() {
-        ReadError::Unavailable { partition, offset, waited, cause } => {
+        ConsumerError::Unavailable { partition, offset, waited, cause } => {
             assert_eq!((partition, offset, waited), (tp(0), Some(0), MS(30_000)));
             assert_eq!(cause, missing);
         }

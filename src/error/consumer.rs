@@ -12,11 +12,11 @@ use crate::types::{TopicId, TopicPartition};
 /// Why records could not be read.
 ///
 /// Other partitions are not affected, and neither is the position of this one: after an error of
-/// [`poll`](crate::Reader::poll) the next polls try again. To go on past what cannot be read,
-/// [`seek`](crate::Reader::seek).
+/// [`poll`](crate::Consumer::poll) the next polls try again. To go on past what cannot be read,
+/// [`seek`](crate::Consumer::seek).
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
-pub enum ReadError {
+pub enum ConsumerError {
     /// There is nothing to read from. Assign partitions first.
     #[error("no partition is assigned: call assign first")]
     NothingAssigned,
@@ -139,7 +139,7 @@ pub enum ReadError {
     },
 }
 
-impl ReadError {
+impl ConsumerError {
     /// The partition that it is about.
     pub fn partition(&self) -> Option<&TopicPartition> {
         match self {

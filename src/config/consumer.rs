@@ -14,8 +14,8 @@ const FETCH_OVERHEAD: usize = 512;
 properties! {
     /// The configuration of a reader of assigned partitions: the properties of Kafka's consumer
     /// that concern fetching.
-    pub struct ReaderConfig { client: ClientConfig = ClientConfig::defaults(), }
-    setters { ConfigBuilder<ReaderConfig> } via std::convert::identity;
+    pub struct ConsumerConfig { client: ClientConfig = ClientConfig::defaults(), }
+    setters { ConfigBuilder<ConsumerConfig> } via std::convert::identity;
 
     /// Whether the brokers may create a topic because it is read from, if they are set to
     /// (`auto.create.topics.enable`). **Java's default is `true`**; here a mistyped name creates
@@ -70,16 +70,16 @@ pub(super) const ELSEWHERE: &[Elsewhere] = &[
     elsewhere::ignored("value.deserializer", elsewhere::SERDE),
 ];
 
-entry_points!(ReaderConfig);
+entry_points!(ConsumerConfig);
 
-impl ReaderConfig {
+impl ConsumerConfig {
     /// The properties that all clients have: connections, time-outs, metadata.
     pub fn client(&self) -> &ClientConfig {
         &self.client
     }
 }
 
-impl Table for ReaderConfig {
+impl Table for ConsumerConfig {
     const ELSEWHERE: &'static [&'static [Elsewhere]] = &[ELSEWHERE, elsewhere::COMMON];
 
     fn new() -> Self {
@@ -105,4 +105,4 @@ impl Table for ReaderConfig {
     }
 }
 
-impl Configuration for ReaderConfig {}
+impl Configuration for ConsumerConfig {}
