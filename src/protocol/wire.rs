@@ -328,3 +328,45 @@ impl<T: Wire> Counted for Vec<T> {
         (0..rng.usize(..4)).map(|_| T::arbitrary(rng, form)).collect()
     }
 }
+
+/// A struct that may be null: a byte says whether it is there, 1 or -1.
+macro_rules! nullable_struct {
+    ($name:ident) => {
+        impl $crate::protocol::wire::Wire for Option<$name> {
+            fn min_size(_: $crate::protocol::wire::Form) -> usize {
+                1
+            }
+
+            fn write(
+                &self,
+                w: &mut $crate::protocol::writer::Writer,
+                form: $crate::protocol::wire::Form,
+            ) -> $crate::protocol::error::Encoded {
+                match self {
+                    Some(value) => {
+                        w.i8(1);
+                        value.write(w, form)
+                    }
+                    None => {
+                        w.i8(-1);
+                        Ok(())
+                    }
+                }
+            }
+
+            fn read(
+                r: &mut $crate::protocol::reader::Reader,
+                form: $crate::protocol::wire::Form,
+            ) -> $crate::protocol::error::Decoded<Self> {
+                if r.i8()? < 0 { Ok(None) } else { $name::read(r, form).map(Some) }
+            }
+
+            #[cfg(any(test, feature = "__arbitrary"))]
+            fn arbitrary(rng: &mut fastrand::Rng, form: $crate::protocol::wire::Form) -> Self {
+                rng.bool().then(|| $name::arbitrary(rng, form))
+            }
+        }
+    };
+}
+
+pub(super) use nullable_struct;

@@ -64,4 +64,12 @@ apis! {
     create_topics::CreateTopicsRequest;
     create_partitions::CreatePartitionsRequest;
     delete_topics::DeleteTopicsRequest;
+    offset_commit::OffsetCommitRequest;
+    offset_fetch::OffsetFetchRequest;
+    join_group::JoinGroupRequest;
+    sync_group::SyncGroupRequest;
+    heartbeat::HeartbeatRequest;
+    leave_group::LeaveGroupRequest;
+    offset_for_leader_epoch::OffsetForLeaderEpochRequest;
+    consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 }
