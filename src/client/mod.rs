@@ -161,6 +161,12 @@ impl Client {
         self.core().metadata.track(name, false);
     }
 
+    /// Keeps the metadata of all topics that the cluster has, from now on or no longer. Those that
+    /// come and go show in the snapshots.
+    pub(crate) fn follow_all(&self, all: bool) {
+        self.core().metadata.follow_all(all);
+    }
+
     /// Asks for fresh metadata, as soon as `retry.backoff.ms` allows. Does not wait.
     pub(crate) fn request_refresh(&self) {
         self.core().metadata.request();

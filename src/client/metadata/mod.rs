@@ -50,7 +50,7 @@ impl Fetch {
             ..MetadataRequestTopic::default()
         });
         MetadataRequest {
-            topics: Some(topics.collect()),
+            topics: (!self.plan.all).then(|| topics.collect()),
             // If so, the broker's `auto.create.topics.enable` decides. A version that cannot forbid
             // it is better than no metadata.
             allow_auto_topic_creation: self.may_create_topics || version < FORBIDS_CREATION,
@@ -185,6 +185,12 @@ impl Metadata {
         self.wake.notify_one();
     }
 
+    /// Follows all topics that the cluster has, or only those that are named.
+    pub(super) fn follow_all(&self, all: bool) {
+        self.state.lock().refresh.follow_all(all);
+        self.wake.notify_one();
+    }
+
     fn timed_out(&self, name: &str, began: Instant) -> ClientError {
         let last = match self.current.load().trouble(name) {
             Some(trouble) => Some(Arc::new(answered(trouble, name))),
@@ -245,9 +251,13 @@ impl Metadata {
         let now = Instant::now();
         let (doubts, before) = {
             let State { refresh, last_failure, asked, doubts } = &mut *self.state.lock();
+            let all = fetch.plan.all.then(|| {
+                refresh.discovered(response.topics.iter().filter_map(|t| t.name.as_deref()), now)
+            });
+            let wanted = all.as_ref().unwrap_or(&fetch.plan.topics);
             let tracked = |name: &str| refresh.is_tracked(name);
             let old = self.current.load();
-            let merged = merge::merge(&old, response, &fetch.plan.topics, tracked, now)
+            let merged = merge::merge(&old, response, wanted, tracked, now)
                 .map_err(|merge::NoBrokers| no_brokers(asked.as_ref()))?;
             (*last_failure, *asked) = (None, None);
             refresh.succeeded(&fetch.plan, merged.settled, merged.changed, now, fastrand::f64());

@@ -6,6 +6,7 @@
 //! | nothing | `metadata.max.age.ms` after the last complete one |
 //! | somebody asks, or a fetch has left something open | at once |
 //! | a new topic | at once, for the new topics alone |
+//! | all topics are followed | as above, for all that the cluster has |
 //! | a fetch failed | `retry.backoff.ms` later, doubling to `retry.backoff.max.ms` |
 //! | a fetch changed nothing, though something was open | likewise (KIP-580) |
 //!
@@ -14,7 +15,7 @@
 
 use super::snapshot::Usage;
 use crate::time::{Backoff, Duration, Instant};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The times of the rule.
@@ -36,6 +37,8 @@ struct Tracked {
     last_used: Instant,
     /// Whether brokers have said anything about it yet.
     answered: bool,
+    /// Whether it is only there because the cluster has it; it goes when the cluster has it no more.
+    discovered: bool,
 }
 
 /// What to fetch.
@@ -43,6 +46,8 @@ struct Tracked {
 pub(super) struct Plan {
     /// The topics to ask for.
     pub(super) topics: BTreeMap<Arc<str>, Usage>,
+    /// Whether all topics of the cluster are asked for, whatever their names.
+    pub(super) all: bool,
     /// Whether these are all.
     complete: bool,
 }
@@ -52,6 +57,8 @@ pub(super) struct Plan {
 pub(super) struct Refresh {
     times: Times,
     topics: BTreeMap<Arc<str>, Tracked>,
+    /// Whether the topics that the cluster has are followed, too.
+    all: bool,
     requested: bool,
     new_topics: bool,
     running: bool,
@@ -70,6 +77,7 @@ impl Refresh {
         Self {
             times,
             topics: BTreeMap::new(),
+            all: false,
             requested: true,
             new_topics: false,
             running: false,
@@ -90,15 +98,46 @@ impl Refresh {
     pub(super) fn track(&mut self, name: &str, now: Instant) {
         if let Some(tracked) = self.topics.get_mut(name) {
             tracked.last_used = tracked.last_used.max(now);
+            tracked.discovered = false;
             return;
         }
-        let tracked = Tracked { usage: Usage::default(), last_used: now, answered: false };
+        let usage = Usage::default();
+        let tracked = Tracked { usage, last_used: now, answered: false, discovered: false };
         self.topics.insert(name.into(), tracked);
         self.new_topics = true;
         if self.failures == 0 {
             self.not_before = None;
             self.fruitless = 0;
         }
+    }
+
+    /// Follows all topics that the cluster has, or no longer: then those that nobody has named are
+    /// forgotten.
+    pub(super) fn follow_all(&mut self, all: bool) {
+        self.requested |= all && !self.all;
+        self.all = all;
+        if !all {
+            self.topics.retain(|_, topic| !topic.discovered);
+        }
+    }
+
+    /// All topics that the cluster has, as the answer to a plan for `all` tells. What is asked for
+    /// is what is tracked from now on.
+    pub(super) fn discovered<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a str>,
+        now: Instant,
+    ) -> BTreeMap<Arc<str>, Usage> {
+        let names: BTreeSet<&str> = names.collect();
+        self.topics.retain(|name, topic| !topic.discovered || names.contains(name.as_ref()));
+        for name in names {
+            if !self.topics.contains_key(name) {
+                let usage = Usage::default();
+                let tracked = Tracked { usage, last_used: now, answered: true, discovered: true };
+                self.topics.insert(name.into(), tracked);
+            }
+        }
+        self.topics.iter().map(|(name, topic)| (name.clone(), topic.usage.clone())).collect()
     }
 
     pub(super) fn is_tracked(&self, name: &str) -> bool {
@@ -126,16 +165,16 @@ impl Refresh {
             if topic.usage.take() {
                 topic.last_used = now;
             }
-            now.saturating_duration_since(topic.last_used) < max_idle
+            topic.discovered || now.saturating_duration_since(topic.last_used) < max_idle
         });
-        let complete = self.requested || !self.new_topics;
+        let complete = self.all || self.requested || !self.new_topics;
         let wanted = self.topics.iter().filter(|(_, topic)| complete || !topic.answered);
         let topics = wanted.map(|(name, topic)| (name.clone(), topic.usage.clone())).collect();
         self.running = true;
         // What is asked for from here on is another fetch.
         self.requested = false;
         self.new_topics = false;
-        Plan { topics, complete }
+        Plan { topics, all: self.all, complete }
     }
 
     /// A fetch was answered. `settled`: nothing was left open. `changed`: something is different

@@ -557,6 +557,30 @@ mod refreshing {
     }
 
     #[test]
+    fn all_topics_come_and_go_with_the_cluster() {
+        let (mut refresh, start) = fetched();
+        refresh.track("named", start);
+        refresh.follow_all(true);
+        let plan = refresh.begin(start);
+        assert!(plan.all);
+        let found = refresh.discovered(["a", "b"].into_iter(), start);
+        assert_eq!(found.keys().map(|name| &**name).collect::<Vec<_>>(), ["a", "b", "named"]);
+        refresh.succeeded(&plan, true, true, start, HALF);
+        // They do not have to be used to stay, but they have to exist.
+        let now = start + MS(300_000);
+        refresh.track("named", now);
+        assert!(refresh.begin(now).all && refresh.is_tracked("a"));
+        refresh.discovered(["b"].into_iter(), now);
+        assert!(!refresh.is_tracked("a"));
+        // What somebody has named stays without the others.
+        refresh.track("b", now);
+        refresh.discovered(["c"].into_iter(), now);
+        refresh.follow_all(false);
+        assert!(refresh.is_tracked("b") && refresh.is_tracked("named"));
+        assert!(!refresh.is_tracked("c"));
+    }
+
+    #[test]
     fn hope_ends_after_failing_for_long_enough() {
         let (mut refresh, start) = fetched();
         let mut now = start + MS(1000);
