@@ -163,6 +163,7 @@ impl Client {
 
     /// Keeps the metadata of all topics that the cluster has, from now on or no longer. Those that
     /// come and go show in the snapshots.
+    #[expect(dead_code, reason = "for subscriptions by pattern, which the consumer is to have")]
     pub(crate) fn follow_all(&self, all: bool) {
         self.core().metadata.follow_all(all);
     }
