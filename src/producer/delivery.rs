@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::error::DeliveryError;
 use crate::producer::callbacks::Callbacks;
-use crate::producer::record_metadata::{RecordFacts, RecordMetadata};
+use crate::producer::record_metadata::{Place, RecordFacts, RecordMetadata};
 use crate::types::TopicPartition;
 
 /// How a batch ended.
@@ -31,6 +31,27 @@ impl Outcome {
     /// Sent, or in the log, and it is not known where.
     pub(crate) const WRITTEN_SOMEWHERE: Self =
         Self::Written { base_offset: -1, log_append_time: -1 };
+
+    /// The offset and the timestamp of a record of the batch, or its error.
+    fn of(&self, facts: RecordFacts) -> Option<Result<(i64, i64), DeliveryError>> {
+        let (mut outcome, mut index) = (self, facts.index);
+        if let Self::Parts(parts) = outcome {
+            let part = parts.iter().rfind(|(first, _)| *first <= index);
+            let (first, part) = part.or(parts.first())?;
+            (outcome, index) = (part, index.saturating_sub(*first));
+        }
+        match outcome {
+            Self::Failed(error) => Some(Err(error.clone())),
+            &Self::Written { base_offset, log_append_time } => {
+                let offset =
+                    if base_offset < 0 { -1 } else { base_offset.saturating_add(index.into()) };
+                let timestamp = if log_append_time < 0 { facts.timestamp } else { log_append_time };
+                Some(Ok((offset, timestamp)))
+            }
+            // Parts of parts stand in the one list.
+            Self::Parts(_) => None,
+        }
+    }
 }
 
 /// The end of one batch, set once and read by any number of deliveries.
@@ -57,8 +78,14 @@ impl Completion {
 
     /// Ends the batch: runs the callbacks in the records' order, then wakes all who wait, so that a flush returns after
     /// the callbacks. Only the first call counts; whether this was it is returned.
-    pub(crate) fn complete(&self, outcome: Outcome, callbacks: Callbacks) -> bool {
-        let panicked = callbacks.call(|facts| self.result_of(&outcome, facts));
+    pub(crate) fn complete(self: &Arc<Self>, outcome: Outcome, callbacks: Callbacks) -> bool {
+        let panicked = callbacks.call(|facts| {
+            let written = outcome.of(facts)?;
+            let metadata = |(offset, timestamp)| {
+                RecordMetadata::new(Arc::<Self>::clone(self), offset, timestamp, facts)
+            };
+            Some(written.map(metadata))
+        });
         if panicked > 0 {
             tracing::error!(topic = %self.topic, partition = self.partition, panicked, "delivery callbacks panicked");
         }
@@ -77,34 +104,15 @@ impl Completion {
         // What became of it, its deliveries and callbacks are told.
         let _ = Delivery::new(self, facts).await;
     }
+}
 
-    fn result(&self, facts: RecordFacts) -> Option<Result<RecordMetadata, DeliveryError>> {
-        self.result_of(self.outcome.get()?, facts)
+impl Place for Completion {
+    fn topic(&self) -> &str {
+        &self.topic
     }
 
-    fn result_of(
-        &self,
-        mut outcome: &Outcome,
-        facts: RecordFacts,
-    ) -> Option<Result<RecordMetadata, DeliveryError>> {
-        let mut index = facts.index;
-        if let Outcome::Parts(parts) = outcome {
-            let part = parts.iter().rfind(|(first, _)| *first <= index);
-            let (first, part) = part.or(parts.first())?;
-            (outcome, index) = (part, index.saturating_sub(*first));
-        }
-        match outcome {
-            Outcome::Failed(error) => Some(Err(error.clone())),
-            &Outcome::Written { base_offset, log_append_time } => Some(Ok(RecordMetadata {
-                topic: Arc::clone(&self.topic),
-                partition: self.partition,
-                offset: if base_offset < 0 { -1 } else { base_offset.saturating_add(index.into()) },
-                timestamp: if log_append_time < 0 { facts.timestamp } else { log_append_time },
-                facts,
-            })),
-            // Parts of parts stand in the one list.
-            Outcome::Parts(_) => None,
-        }
+    fn partition(&self) -> i32 {
+        self.partition
     }
 }
 
@@ -172,10 +180,14 @@ impl End {
 /// `delivery.timeout.ms` after the send. Deliveries of one partition complete in the order of their sends.
 ///
 /// Dropping it is fire and forget: the record is sent all the same. Awaiting is cancel-safe.
+///
+/// # Panics
+/// If it is polled again after it has resolved.
 #[must_use = "await it to learn whether the record was written; `drop` it to say that you don't want to know"]
 #[derive(Debug)]
 pub struct Delivery {
-    completion: Arc<Completion>,
+    /// Handed on to the metadata when it resolves.
+    completion: Option<Arc<Completion>>,
     facts: RecordFacts,
     /// The place of its waker in the list, counted from 1.
     slot: Option<NonZeroU32>,
@@ -184,32 +196,51 @@ pub struct Delivery {
 impl Delivery {
     #[inline]
     pub(crate) fn new(completion: Arc<Completion>, facts: RecordFacts) -> Self {
-        Self { completion, facts, slot: None }
+        Self { completion: Some(completion), facts, slot: None }
     }
 }
 
 impl Future for Delivery {
     type Output = Result<RecordMetadata, DeliveryError>;
 
+    #[expect(clippy::expect_used, reason = "what a future does that is polled after its end")]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(result) = this.completion.result(this.facts) {
-            return Poll::Ready(result);
-        }
-        let mut wakers = this.completion.wakers.lock();
-        if let Some(result) = this.completion.result(this.facts) {
-            return Poll::Ready(result);
-        }
-        let place = this.slot.map(|slot| slot.get() as usize - 1);
-        match place.and_then(|place| wakers.get_mut(place)) {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => {
-                wakers.push(cx.waker().clone());
-                // As many wait as a batch has records, which a u32 can count.
-                this.slot = u32::try_from(wakers.len()).ok().and_then(NonZeroU32::new);
+        let completion = this.completion.take().expect("a delivery was polled after it resolved");
+        let mut end = completion.outcome.get();
+        if end.is_none() {
+            let mut wakers = completion.wakers.lock();
+            end = completion.outcome.get();
+            if end.is_none() {
+                this.slot = Some(wait_in(&mut wakers, this.slot, cx.waker()));
             }
         }
-        Poll::Pending
+        match end.and_then(|outcome| outcome.of(this.facts)) {
+            Some(Ok((offset, timestamp))) => {
+                Poll::Ready(Ok(RecordMetadata::new(completion, offset, timestamp, this.facts)))
+            }
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            None => {
+                this.completion = Some(completion);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// Puts a waker into its place in the list, or at the end if it has none yet; gives the place.
+fn wait_in(wakers: &mut Vec<Waker>, slot: Option<NonZeroU32>, waker: &Waker) -> NonZeroU32 {
+    let place = slot.map(|slot| slot.get() as usize - 1);
+    match (slot, place.and_then(|place| wakers.get_mut(place))) {
+        (Some(slot), Some(known)) => {
+            known.clone_from(waker);
+            slot
+        }
+        _ => {
+            wakers.push(waker.clone());
+            // As many wait as a batch has records, which a u32 can count.
+            u32::try_from(wakers.len()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)
+        }
     }
 }
 

@@ -1,28 +1,47 @@
 //! What a user is told of a record that was written, and what is kept of a record until then: the rest is its batch's.
 
+use std::fmt;
 use std::sync::Arc;
 
+/// What the records of a batch have in common.
+pub(crate) trait Place: Send + Sync {
+    fn topic(&self) -> &str;
+    fn partition(&self) -> i32;
+}
+
 /// Where an acknowledged record is, and what was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RecordMetadata {
-    pub(super) topic: Arc<str>,
-    pub(super) partition: i32,
+    /// Of the batch: handed on by the record's delivery rather than copied.
+    place: Arc<dyn Place>,
     /// -1 if it is not known.
-    pub(super) offset: i64,
-    pub(super) timestamp: i64,
-    pub(super) facts: RecordFacts,
+    offset: i64,
+    timestamp: i64,
+    key_size: i32,
+    value_size: i32,
 }
 
 impl RecordMetadata {
+    #[inline]
+    pub(super) fn new(
+        place: Arc<dyn Place>,
+        offset: i64,
+        timestamp: i64,
+        facts: RecordFacts,
+    ) -> Self {
+        let RecordFacts { key_size, value_size, .. } = facts;
+        Self { place, offset, timestamp, key_size, value_size }
+    }
+
     /// The topic.
     pub fn topic(&self) -> &str {
-        &self.topic
+        self.place.topic()
     }
 
     /// The partition.
     pub fn partition(&self) -> i32 {
-        self.partition
+        self.place.partition()
     }
 
     /// The record's offset in its partition; `None` when the broker did not say: with `acks=0`, and when a retry met
@@ -39,12 +58,35 @@ impl RecordMetadata {
 
     /// Bytes of the key; `None` without one.
     pub fn serialized_key_size(&self) -> Option<usize> {
-        usize::try_from(self.facts.key_size).ok()
+        usize::try_from(self.key_size).ok()
     }
 
     /// Bytes of the value; `None` without one.
     pub fn serialized_value_size(&self) -> Option<usize> {
-        usize::try_from(self.facts.value_size).ok()
+        usize::try_from(self.value_size).ok()
+    }
+}
+
+impl PartialEq for RecordMetadata {
+    fn eq(&self, other: &Self) -> bool {
+        let parts =
+            |of: &Self| (of.partition(), of.offset, of.timestamp, of.key_size, of.value_size);
+        parts(self) == parts(other) && self.topic() == other.topic()
+    }
+}
+
+impl Eq for RecordMetadata {}
+
+impl fmt::Debug for RecordMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordMetadata")
+            .field("topic", &self.topic())
+            .field("partition", &self.partition())
+            .field("offset", &self.offset())
+            .field("timestamp", &self.timestamp)
+            .field("serialized_key_size", &self.serialized_key_size())
+            .field("serialized_value_size", &self.serialized_value_size())
+            .finish()
     }
 }
 
