@@ -23,7 +23,7 @@ mod types;
 pub use config::{Acks, ConsumerConfig, PartitionerClass, ProducerConfig};
 pub use consumer::{
     Consumer, ConsumerBuilder, ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter,
-    RecordHeaders, Records, RecordsIter, StartAt,
+    RecordHeaders, Records, RecordsIter, StartAt, assignor,
 };
 pub use error::{
     Cause, ClientError, CloseError, ConfigError, ConsumerError, DeliveryError, DeliveryErrorKind,
@@ -38,6 +38,6 @@ pub use producer::{
 };
 pub use time::{Clock, SystemClock};
 pub use types::{
-    BrokerId, Compression, Header, ProducerIdentity, RecordHeader, TimestampType, TopicId,
-    TopicPartition, UnknownName,
+    BrokerId, Compression, ConsumerGroupMetadata, Header, ProducerIdentity, RecordHeader,
+    TimestampType, TopicId, TopicPartition, UnknownName,
 };

@@ -88,6 +88,20 @@ impl ProducerIdentity {
     pub const NONE: Self = Self { id: -1, epoch: -1 };
 }
 
+/// Who a member of a consumer group is at the moment (Kafka's `ConsumerGroupMetadata`, KIP-447).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct ConsumerGroupMetadata {
+    /// The group (`group.id`).
+    pub group_id: String,
+    /// The generation of a classic group, the member's epoch in one of the new protocol; -1 if it is in none.
+    pub generation_id: i32,
+    /// The id that the coordinator knows the member by; empty if it is in no generation.
+    pub member_id: String,
+    /// The name of a static member (`group.instance.id`, KIP-345).
+    pub group_instance_id: Option<String>,
+}
+
 /// A header of a record to be written: a name, and bytes or nothing.
 ///
 /// Names may repeat within a record; their order is kept.

@@ -61,6 +61,7 @@ const CONSUMER: &str = "
     records      ->                                               | types record
     subscription ->                                               | types time error
     fetcher      -> records subscription                          | types time error protocol record client
+    group        ->                                               | types protocol
     lookup       -> subscription                                  | types time error protocol client
     collector    -> records fetcher                               | time error
     driver       -> subscription fetcher                          | types time error protocol client
@@ -68,7 +69,7 @@ const CONSUMER: &str = "
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 16] = [
+const PURE: [&str; 17] = [
     "src/types.rs",
     "src/config",
     "src/metrics",
@@ -84,6 +85,7 @@ const PURE: [&str; 16] = [
     "src/producer/sender",
     "src/producer/sequencer",
     "src/consumer/fetcher",
+    "src/consumer/group/assign",
     "src/consumer/subscription.rs",
 ];
 

@@ -12,6 +12,7 @@
 //! | `fetcher` | what to ask of whom, what an answer means, what may be buffered |
 //! | `driver` | nothing: the task between the fetcher and the client |
 //! | `collector` | how much a poll hands out |
+//! | `group` | who reads what in a group |
 //! | `lookup` | nothing: asks where a log begins and ends |
 //! | `records` | how a record looks to the user |
 
@@ -19,6 +20,7 @@ mod builder;
 mod collector;
 mod driver;
 mod fetcher;
+mod group;
 mod lookup;
 mod records;
 mod subscription;
@@ -39,6 +41,7 @@ use lookup::lookup;
 use subscription::Bound;
 
 pub use builder::ConsumerBuilder;
+pub use group::assign as assignor;
 pub use records::{
     ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter, RecordHeaders, Records,
     RecordsIter,

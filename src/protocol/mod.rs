@@ -18,12 +18,14 @@
 //! | [`wire`] | how a type is written in the classic and in the compact form |
 //! | [`message`], `row` | the table macro, [`Message`], [`Request`]; one row of a table |
 //! | [`messages`] | one table per API |
+//! | [`consumer_protocol`] | what members of a group tell each other |
 //! | [`header`], [`frame`] | what surrounds a message |
 //! | [`versions`] | ranges and the choice of one version |
 
 #![allow(missing_docs)]
 
 pub mod api_key;
+pub mod consumer_protocol;
 pub mod error;
 pub mod frame;
 pub mod header;

@@ -8,14 +8,14 @@ use std::time::Duration;
 use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
     Acknowledgement, Acks, BrokerId, Cause, ClientError, CloseError, Compression, ConfigError,
-    Consumer, ConsumerBuilder, ConsumerConfig, ConsumerError, ConsumerRecord, Delivery,
-    DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, Header,
-    InterceptedRecord, Metric, MetricValue, Metrics, OwnedRecord, PartitionRecords,
-    PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError, Producer,
-    ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordHeader, RecordHeaders,
-    RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt, SystemClock,
-    TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer, TypedRecord,
-    UnknownName, VersionSpan, config, net, serialize,
+    Consumer, ConsumerBuilder, ConsumerConfig, ConsumerError, ConsumerGroupMetadata,
+    ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode,
+    FatalError, Header, InterceptedRecord, Metric, MetricValue, Metrics, OwnedRecord,
+    PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError,
+    Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordHeader,
+    RecordHeaders, RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt,
+    SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer,
+    TypedRecord, UnknownName, VersionSpan, assignor, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -53,6 +53,7 @@ fn types_cross_threads_and_print() {
     crosses::<dyn serialize::Serializer<Data = str>>();
     owned::<Box<dyn milena::Clock>>();
     owned::<Box<dyn milena::Partitioner>>();
+    owned::<Box<dyn assignor::Assignor>>();
 }
 
 #[test]
@@ -75,7 +76,12 @@ fn what_borrows_crosses_threads_too() {
 fn values_compare() {
     value::<Acks>();
     value::<BrokerId>();
+    value::<assignor::Assignment>();
+    value::<assignor::ClusterTopics>();
+    value::<assignor::MemberSubscription>();
+    value::<assignor::RebalanceProtocol>();
     value::<Compression>();
+    value::<ConsumerGroupMetadata>();
     value::<DeliveryErrorKind>();
     value::<DisconnectReason>();
     value::<ErrorCode>();
