@@ -20,7 +20,10 @@ pub mod serialize;
 mod time;
 mod types;
 
-pub use config::{Acks, ConsumerConfig, PartitionerClass, ProducerConfig};
+pub use config::{
+    Acks, AssignmentStrategy, ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset,
+    PartitionerClass, ProducerConfig,
+};
 pub use consumer::{
     Consumer, ConsumerBuilder, ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter,
     RecordHeaders, Records, RecordsIter, StartAt, assignor,

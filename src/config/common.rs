@@ -1,7 +1,7 @@
 //! The table of properties that every client has: how to reach the cluster, and how patient to be
 //! with it.
 //!
-//! Says nothing about records: what a producer or a reader adds is in its own table.
+//! Says nothing about records: what a producer or a consumer adds is in its own table.
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,7 +33,8 @@ properties! {
     "bootstrap.servers" => bootstrap_servers: Vec<HostPort> as &[HostPort] = [];
 
     /// The name by which brokers log and throttle this client. Unset, it is `producer-1`,
-    /// `producer-2`, ... by the kind of client.
+    /// `producer-2`, ... by the kind of client; of a consumer with a group,
+    /// `consumer-<group.id>-<group.instance.id, or a number>`.
     "client.id" => client_id: String as &str = "";
 
     /// How long a connection may go unused before it is closed; `None` (in Kafka's text form, a
@@ -73,7 +74,7 @@ properties! {
         30000, [0 ..= 9223372036854775807];
 
     /// The size in bytes of the socket's receive buffer (`SO_RCVBUF`); `None` (in Kafka's text
-    /// form, -1) leaves it to the operating system. Readers have a default of 65536.
+    /// form, -1) leaves it to the operating system. Consumers have a default of 65536.
     "receive.buffer.bytes" => receive_buffer_bytes: Option<u32> = 32768, [-1 ..= 2147483647];
 
     /// The largest response in bytes that is accepted; a longer one closes the connection. **Not a
@@ -225,11 +226,13 @@ impl ClientConfig {
         self.notes = notes;
     }
 
-    /// Names this client if the user did not, and checks the rules between the common properties.
+    /// Names this client if the user did not, by its kind and what tells it apart from others of the
+    /// kind (or else a number), and checks the rules between the common properties.
     pub(super) fn settle_common(
         &mut self,
         provided: &Provided,
         kind: &str,
+        instance: Option<&str>,
     ) -> Result<(), ConfigError> {
         if self.bootstrap_servers.is_empty() {
             return Err(ConfigError::Missing {
@@ -238,8 +241,10 @@ impl ClientConfig {
             });
         }
         if !provided.has("client.id") {
-            let number = CLIENT_SEQUENCE.fetch_add(1, Ordering::Relaxed);
-            self.client_id = format!("{kind}-{number}");
+            self.client_id = match instance {
+                Some(instance) => format!("{kind}-{instance}"),
+                None => format!("{kind}-{}", CLIENT_SEQUENCE.fetch_add(1, Ordering::Relaxed)),
+            };
         }
         if provided.has("reconnect.backoff.ms") && !provided.has("reconnect.backoff.max.ms") {
             self.reconnect_backoff_max = self.reconnect_backoff;
@@ -291,7 +296,7 @@ impl Table for ClientConfig {
     }
 
     fn settle(&mut self, provided: &mut Provided) -> Result<(), ConfigError> {
-        self.settle_common(provided, "client")
+        self.settle_common(provided, "client", None)
     }
 }
 

@@ -39,7 +39,7 @@ const JMX: &str = "there is no JMX here; read the client's metrics instead";
 const KERBEROS: &str = "Kerberos (GSSAPI) is not available in this client";
 const TLS: &str = "TLS is not available in this version; use a PLAINTEXT listener of the cluster";
 const SASL: &str = "SASL is not available in this version; use a PLAINTEXT listener of the cluster";
-pub(super) const SERDE: &str = "serializers are Rust types, given in code";
+pub(super) const SERDE: &str = "serializers and deserializers are Rust types, given in code";
 pub(super) const TRANSACTIONS: &str = "transactions are not available in this version";
 
 /// Those of all clients.
@@ -146,6 +146,15 @@ pub(super) fn hint(name: &str) -> Option<&'static str> {
             "librdkafka's name; Kafka has one for each codec, such as `compression.zstd.level`"
         }
         "max.in.flight" => "librdkafka's name; Kafka's is `max.in.flight.requests.per.connection`",
+        "fetch.wait.max.ms" => "librdkafka's name; Kafka's is `fetch.max.wait.ms`",
+        "fetch.message.max.bytes" => "librdkafka's name; Kafka's is `max.partition.fetch.bytes`",
+        "auto.commit.enable" => "librdkafka's name; Kafka's is `enable.auto.commit`",
+        "topic.metadata.refresh.interval.ms" => {
+            "librdkafka's name; Kafka's is `metadata.max.age.ms`"
+        }
+        "enable.auto.offset.store" | "enable.partition.eof" => {
+            "a property of librdkafka's that Kafka has not"
+        }
         "socket.timeout.ms" => "librdkafka's name; Kafka's is `request.timeout.ms`",
         "partitioner" => "librdkafka's name; give a partitioner in code",
         _ => return None,

@@ -11,10 +11,12 @@
 
 mod address;
 mod builder;
+mod choices;
 mod common;
 mod consumer;
 mod elsewhere;
 mod notes;
+mod offset_reset;
 mod partitioner_class;
 mod producer;
 mod properties_file;
@@ -26,9 +28,11 @@ mod tests;
 
 pub use address::HostPort;
 pub use builder::{ConfigBuilder, Configuration};
+pub use choices::{AssignmentStrategy, GroupProtocol, IsolationLevel};
 pub use common::{ClientConfig, MetadataRecoveryStrategy, MetricsRecordingLevel};
 pub use consumer::ConsumerConfig;
 pub use notes::IgnoredProperty;
+pub use offset_reset::OffsetReset;
 pub use partitioner_class::PartitionerClass;
 pub use producer::{Acks, ProducerConfig};
 pub use property::Property;

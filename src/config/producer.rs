@@ -309,7 +309,7 @@ impl Table for ProducerConfig {
     }
 
     fn settle(&mut self, provided: &mut Provided) -> Result<(), ConfigError> {
-        self.client.settle_common(provided, "producer")?;
+        self.client.settle_common(provided, "producer", None)?;
         self.settle_delivery_timeout(provided)?;
         self.settle_idempotence(provided)?;
         self.settle_memory()?;

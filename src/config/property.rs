@@ -74,7 +74,8 @@ pub(super) struct Row<C: 'static> {
 /// ```
 ///
 /// The range may be left out, and so may `or another`. `as &View` after the type is for values that
-/// own memory: the setter then takes Kafka's text form, and the accessor gives a `&View`.
+/// own memory: the setter then takes Kafka's text form, and the accessor gives a `&View`; `as
+/// Option<&View>` is the same for what may be missing.
 macro_rules! properties {
     (
         $(#[doc = $struct_doc:literal])*
@@ -82,7 +83,8 @@ macro_rules! properties {
         setters { $($setters:tt)* } via $via:path;
         $(
             $(#[doc = $doc:literal])+
-            $name:literal => $field:ident: $ty:ty $(as & $view:ty)? = $default:expr
+            $name:literal => $field:ident: $ty:ty
+                $(as & $view:ty)? $(as Option<& $inner:ty>)? = $default:expr
                 $(, [$low:literal ..= $high:literal $(or $also:literal)?])?;
         )+
     ) => {
@@ -130,7 +132,7 @@ macro_rules! properties {
                           $(, " or `", stringify!($also), "`")?)?, "."
                     )]
                 }
-                $field $ty $(, $view)?
+                $field $ty $(, $view)? $(, Option<& $inner>)?
             })+
         }
 
@@ -145,7 +147,7 @@ macro_rules! properties {
                           $(, " or `", stringify!($also), "`")?)?, "."
                     )]
                 }
-                $name $via, $field $ty $(, $view)?
+                $name $via, $field $ty $(, $view)? $(, $inner)?
             })+
         }
     };
@@ -158,6 +160,12 @@ macro_rules! properties {
         $($docs)*
         pub fn $field(&self) -> $ty {
             self.$field
+        }
+    };
+    (@accessor { $($docs:tt)* } $field:ident $ty:ty, Option<& $view:ty>) => {
+        $($docs)*
+        pub fn $field(&self) -> Option<&$view> {
+            self.$field.as_deref()
         }
     };
     (@accessor { $($docs:tt)* } $field:ident $ty:ty, $view:ty) => {

@@ -3,7 +3,9 @@
 //! Knows no property by name, and no range: those are in the tables.
 
 use super::address::HostPort;
+use super::choices::{AssignmentStrategy, GroupProtocol, IsolationLevel};
 use super::common::{MetadataRecoveryStrategy, MetricsRecordingLevel};
+use super::offset_reset::OffsetReset;
 use super::partitioner_class::PartitionerClass;
 use super::producer::Acks;
 use crate::time::Duration;
@@ -202,6 +204,51 @@ impl Value for String {
     }
 }
 
+/// A name that may be missing, and is not empty if it is there.
+impl Value for Option<String> {
+    type Literal = Self;
+    const EXPECTED: &'static str = "text that is not blank";
+
+    fn literal(literal: Self) -> Self {
+        literal
+    }
+
+    fn parse(text: &str) -> Result<Self, Unreadable> {
+        if text.is_empty() { Err(Unreadable::default()) } else { Ok(Some(text.to_owned())) }
+    }
+
+    fn show(&self) -> String {
+        self.clone().unwrap_or_default()
+    }
+}
+
+/// `partition.assignment.strategy`.
+impl Value for Vec<AssignmentStrategy> {
+    type Literal = [AssignmentStrategy; 2];
+    const EXPECTED: &'static str = "a list of range, roundrobin, sticky and cooperative-sticky, or \
+        of Java's class names for them, each once at most (an assignor of your own is given in \
+        code)";
+
+    fn literal(literal: [AssignmentStrategy; 2]) -> Self {
+        literal.into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Unreadable> {
+        let mut strategies = Self::new();
+        for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            match entry.parse() {
+                Ok(strategy) if !strategies.contains(&strategy) => strategies.push(strategy),
+                _ => return Err(Unreadable { entry: Some(entry.to_owned()) }),
+            }
+        }
+        if strategies.is_empty() { Err(Unreadable::default()) } else { Ok(strategies) }
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
 /// `bootstrap.servers`.
 impl Value for Vec<HostPort> {
     type Literal = [HostPort; 0];
@@ -254,8 +301,11 @@ macro_rules! named {
 named! {
     Acks, "all, -1, 0 or 1";
     Compression, "none, gzip, snappy, lz4 or zstd";
+    GroupProtocol, "classic or consumer";
+    IsolationLevel, "read_uncommitted or read_committed";
     MetadataRecoveryStrategy, "rebootstrap or none";
     MetricsRecordingLevel, "INFO, DEBUG or TRACE";
+    OffsetReset, "earliest, latest, none, or by_duration: and a duration such as PT36H or P7D";
     PartitionerClass, "org.apache.kafka.clients.producer.RoundRobinPartitioner or nothing for the \
         default (a partitioner of your own is given in code, to ProducerBuilder::partitioner)";
 }

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
-    Acknowledgement, Acks, BrokerId, Cause, ClientError, CloseError, Compression, ConfigError,
-    Consumer, ConsumerBuilder, ConsumerConfig, ConsumerError, ConsumerGroupMetadata,
-    ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode,
-    FatalError, Header, InterceptedRecord, Metric, MetricValue, Metrics, OwnedRecord,
-    PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError,
-    Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordHeader,
-    RecordHeaders, RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt,
-    SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer,
-    TypedRecord, UnknownName, VersionSpan, assignor, config, net, serialize,
+    Acknowledgement, Acks, AssignmentStrategy, BrokerId, Cause, ClientError, CloseError,
+    Compression, ConfigError, Consumer, ConsumerBuilder, ConsumerConfig, ConsumerError,
+    ConsumerGroupMetadata, ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind,
+    DisconnectReason, ErrorCode, FatalError, GroupProtocol, Header, InterceptedRecord,
+    IsolationLevel, Metric, MetricValue, Metrics, OffsetReset, OwnedRecord, PartitionRecords,
+    PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError, Producer,
+    ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordHeader, RecordHeaders,
+    RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt, SystemClock,
+    TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer, TypedRecord,
+    UnknownName, VersionSpan, assignor, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -75,6 +76,7 @@ fn what_borrows_crosses_threads_too() {
 #[test]
 fn values_compare() {
     value::<Acks>();
+    value::<AssignmentStrategy>();
     value::<BrokerId>();
     value::<assignor::Assignment>();
     value::<assignor::ClusterTopics>();
@@ -85,7 +87,10 @@ fn values_compare() {
     value::<DeliveryErrorKind>();
     value::<DisconnectReason>();
     value::<ErrorCode>();
+    value::<GroupProtocol>();
+    value::<IsolationLevel>();
     value::<MetricValue>();
+    value::<OffsetReset>();
     value::<OwnedRecord>();
     value::<PartitionerClass>();
     value::<Peer>();

@@ -139,16 +139,16 @@ async fn a_topic_that_does_not_exist_is_told_of() {
     assert!(reader.poll(10 * SECOND).await.is_err(), "and again after as long");
 }
 
-/// Brokers create topics that are asked for, unless the request says that they may not.
+/// Brokers create topics that are asked for, unless the request says that they may not (KIP-361).
 #[tokio::test(start_paused = true)]
-async fn reading_creates_no_topic_unless_it_is_told_to() {
+async fn reading_creates_no_topic_if_it_is_told_not_to() {
     let cluster = cluster(|cluster| cluster.auto_create_topics(true)).await;
-    let mut strict = reader(&cluster, &[]);
+    let mut strict = reader(&cluster, &[("allow.auto.create.topics", "false")]);
     strict.assign([(tp("ordres", 0), StartAt::Earliest)]).unwrap();
     assert!(strict.poll(10 * SECOND).await.unwrap().is_empty());
     assert!(strict.end_offsets([tp("ordres", 0)], SECOND).await.is_err());
     assert_eq!(cluster.partitions("ordres"), None);
-    let creating = reader(&cluster, &[("allow.auto.create.topics", "true")]);
+    let creating = reader(&cluster, &[]);
     assert_eq!(creating.end_offsets([tp("ordres", 0)], SECOND).await.unwrap()[&tp("ordres", 0)], 0);
 }
 

@@ -1,6 +1,7 @@
 //! What the tables cannot say row by row: rules between properties, the ways to set them, and what
 //! is told to whom.
 
+mod consumer;
 mod tables;
 
 use std::io;
@@ -202,16 +203,6 @@ fn a_lone_reconnect_backoff_is_the_longest_too() {
     let config =
         producer(&[("reconnect.backoff.ms", "300"), ("reconnect.backoff.max.ms", "1000")]).unwrap();
     assert_eq!(config.client().reconnect_backoff_max(), Duration::from_secs(1));
-}
-
-#[test]
-fn a_fetch_response_fits_in_what_may_be_received() {
-    let servers = || ConsumerConfig::builder().bootstrap_servers("a:1");
-    let config = servers().fetch_max_bytes(200_000_000).build().unwrap();
-    assert_eq!(config.client().receive_message_max_bytes(), 200_000_512);
-    let error = servers().fetch_max_bytes(1000).receive_message_max_bytes(1511).build();
-    assert_eq!(error.unwrap_err().property(), Some("receive.message.max.bytes"));
-    servers().fetch_max_bytes(1000).receive_message_max_bytes(1512).build().unwrap();
 }
 
 #[test]

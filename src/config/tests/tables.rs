@@ -204,10 +204,39 @@ const PRODUCER: &[Case] = &[
     ("retries", "2147483647", &["0", "2147483647"], &["-1", "2147483648", "12 ms", "1e3", "", "x"]),
 ];
 
-/// The reader's own.
-const READER: &[Case] = &[
-    ("allow.auto.create.topics", "false", &["true", "false"], &["on", ""]),
+/// The consumer's own.
+const CONSUMER: &[Case] = &[
+    ("allow.auto.create.topics", "true", &["true", "false"], &["on", ""]),
+    (
+        "auto.commit.interval.ms",
+        "5000",
+        &["0", "2147483647"],
+        &["-1", "2147483648", "12 ms", "1e3", "", "x"],
+    ),
+    (
+        "auto.offset.reset",
+        "latest",
+        &["latest", "earliest", "none", "by_duration:PT36H", "by_duration:PT0S"],
+        &[
+            "LATEST",
+            "smallest",
+            "by_duration",
+            "by_duration:",
+            "by_duration:1h",
+            "by_duration:PT-1S",
+            "",
+        ],
+    ),
     ("check.crcs", "true", &["true", "false"], &["on", ""]),
+    ("client.rack", "", &["", "eu-west-1a"], &[]),
+    (
+        "default.api.timeout.ms",
+        "60000",
+        &["0", "2147483647"],
+        &["-1", "2147483648", "12 ms", "1e3", "", "x"],
+    ),
+    ("enable.auto.commit", "true", &["true", "false"], &["on", ""]),
+    ("exclude.internal.topics", "true", &["true", "false"], &["on", ""]),
     (
         "fetch.max.bytes",
         "52428800",
@@ -221,11 +250,51 @@ const READER: &[Case] = &[
         &["-1", "2147483648", "12 ms", "1e3", "", "x"],
     ),
     ("fetch.min.bytes", "1", &["0", "2147483647"], &["-1", "2147483648", "12 ms", "1e3", "", "x"]),
+    ("group.id", "", &["billing", "a b/c"], &["", "  "]),
+    ("group.instance.id", "", &["host-1.a_B"], &["", ".", "..", "a/b", "\u{fc}"]),
+    ("group.protocol", "classic", &["classic", "consumer"], &["share", "modern", ""]),
+    ("group.remote.assignor", "", &["uniform", "range"], &["", " "]),
+    (
+        "heartbeat.interval.ms",
+        "3000",
+        &["1", "2147483647"],
+        &["0", "-1", "2147483648", "12 ms", "1e3", "", "x"],
+    ),
+    (
+        "isolation.level",
+        "read_uncommitted",
+        &["read_uncommitted", "read_committed"],
+        &["READ_COMMITTED", "none", ""],
+    ),
     (
         "max.partition.fetch.bytes",
         "1048576",
         &["0", "2147483647"],
         &["-1", "2147483648", "12 ms", "1e3", "", "x"],
+    ),
+    (
+        "max.poll.interval.ms",
+        "300000",
+        &["1", "2147483647"],
+        &["0", "-1", "2147483648", "12 ms", "1e3", "", "x"],
+    ),
+    (
+        "max.poll.records",
+        "500",
+        &["1", "2147483647"],
+        &["0", "-1", "2147483648", "12 ms", "1e3", "", "x"],
+    ),
+    (
+        "partition.assignment.strategy",
+        "range,cooperative-sticky",
+        &["range", "roundrobin", "sticky", "cooperative-sticky,range"],
+        &["", "Range", "range,range", "sticky,com.example.MyAssignor", "round-robin"],
+    ),
+    (
+        "session.timeout.ms",
+        "45000",
+        &["1", "2147483647"],
+        &["0", "-1", "2147483648", "12 ms", "1e3", "", "x"],
     ),
 ];
 
@@ -317,15 +386,13 @@ fn check<C: Configuration>(cases: &[Case], start: fn() -> ConfigBuilder<C>) {
                 ConfigError::Invalid { property, value, allowed } => {
                     assert_eq!(*property, name);
                     // Of a list, the bad entry.
-                    assert_eq!(value, text.rsplit(',').next().unwrap());
+                    assert_eq!(value, text.rsplit(',').next().unwrap().trim());
                     assert!(!allowed.is_empty() && said.contains(allowed.as_str()), "{said}");
                 }
                 other => panic!("{name}={text}: {other}"),
             }
-            assert!(
-                said.contains(name)
-                    && said.contains(&format!("`{}`", text.rsplit(',').next().unwrap()))
-            );
+            let entry = text.rsplit(',').next().unwrap().trim();
+            assert!(said.contains(name) && said.contains(&format!("`{entry}`")), "{said}");
         }
     }
 }
@@ -336,7 +403,7 @@ fn every_property_has_its_default_its_bounds_and_its_type() {
     check(COMMON, ProducerConfig::builder);
     check(COMMON, ConsumerConfig::builder);
     check(PRODUCER, ProducerConfig::builder);
-    check(READER, ConsumerConfig::builder);
+    check(CONSUMER, ConsumerConfig::builder);
 }
 
 #[test]
@@ -346,7 +413,7 @@ fn the_tables_and_these_cases_name_the_same_properties() {
     let table: Vec<_> = ProducerConfig::properties().map(|property| property.name).collect();
     assert_eq!(table, names([PRODUCER, COMMON]));
     let table: Vec<_> = ConsumerConfig::properties().map(|property| property.name).collect();
-    assert_eq!(table, names([READER, COMMON]));
+    assert_eq!(table, names([CONSUMER, COMMON]));
     for property in ProducerConfig::properties().chain(ConsumerConfig::properties()) {
         assert!(property.doc.ends_with('.') && property.doc.len() > 20, "{property:?}");
     }
@@ -366,7 +433,7 @@ fn every_property_of_javas_producer_has_its_place() {
 #[test]
 fn every_property_of_javas_consumer_has_its_place() {
     let of_producers = ["metadata.max.idle.ms", "receive.message.max.bytes"];
-    let mut ours: Vec<_> = READER.iter().map(|case| case.0).collect();
+    let mut ours: Vec<_> = CONSUMER.iter().map(|case| case.0).collect();
     ours.extend(consumer::ELSEWHERE.iter().map(|property| property.name));
     ours.retain(|name| !of_producers.contains(name) && *name != "interceptor.classes");
     ours.sort_unstable();
