@@ -1,5 +1,7 @@
 //! The cluster in a test's hand: its commands, and what holds its tasks.
 
+mod log_commands;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -267,39 +269,6 @@ impl Cluster {
     ) -> Result<(), ClusterError> {
         let partition = TopicPartition::new(topic, partition);
         Ok(self.handle.shared.change(|state| state.move_leader(&partition, to))?)
-    }
-
-    /// Moves the start of a partition's log up to `before`, as DeleteRecords and retention do.
-    ///
-    /// # Errors
-    /// [`ClusterError::UnknownPartition`].
-    pub fn delete_records(
-        &self,
-        topic: &str,
-        partition: i32,
-        before: i64,
-    ) -> Result<(), ClusterError> {
-        self.handle.shared.change(|state| match state.partition_mut(topic, partition) {
-            Some(partition) => {
-                partition.log.delete_before(before);
-                Ok(())
-            }
-            None => Err(ClusterError::UnknownPartition(TopicPartition::new(topic, partition))),
-        })
-    }
-
-    /// Forgets the sequences of all producers of a partition, as after `producer.id.expiration.ms`.
-    ///
-    /// # Errors
-    /// [`ClusterError::UnknownPartition`].
-    pub fn forget_producers(&self, topic: &str, partition: i32) -> Result<(), ClusterError> {
-        self.state(|state| match state.partition_mut(topic, partition) {
-            Some(partition) => {
-                partition.producers.forget();
-                Ok(())
-            }
-            None => Err(ClusterError::UnknownPartition(TopicPartition::new(topic, partition))),
-        })
     }
 
     /// Lets a fault wait for its requests. Of several that fit a request, the one injected first strikes.

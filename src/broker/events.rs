@@ -46,6 +46,13 @@ pub enum Event {
         /// The leader epoch from now on.
         epoch: i32,
     },
+    /// A partition lost the end of its log in an unclean election.
+    Truncated {
+        /// The partition.
+        partition: TopicPartition,
+        /// Where its log ends now.
+        end_offset: i64,
+    },
     /// A client opened a connection.
     Connected {
         /// To which node.

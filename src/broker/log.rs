@@ -3,9 +3,14 @@
 //! It gives offsets, cuts out what a fetch may have, and knows where leader epochs end. It does not know
 //! whether a batch is valid, who wrote it or whether it may be read yet.
 
+mod epochs;
+
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
+
+use self::epochs::LeaderEpochs;
+use crate::record::BatchHeader;
 
 /// Base offset, length and leader epoch: what a broker writes in front of the bytes it was sent. The batch's CRC does
 /// not cover them.
@@ -51,6 +56,11 @@ impl LoggedBatch {
         to.put_slice(self.bytes.get(PREFIX_LEN..end).unwrap_or(&[]));
     }
 
+    /// The header as its producer wrote it: offset and leader epoch are not those of the log.
+    pub(crate) fn header(&self) -> Option<BatchHeader> {
+        BatchHeader::parse(&self.bytes).ok()
+    }
+
     /// The batch as a reader sees it.
     pub(crate) fn to_bytes(&self) -> Bytes {
         let mut bytes = BytesMut::with_capacity(self.len());
@@ -81,8 +91,7 @@ pub(crate) struct Log {
     start_offset: i64,
     end_offset: i64,
     bytes: usize,
-    /// First offset of each leader epoch that wrote, in order (KIP-101).
-    epochs: Vec<(i32, i64)>,
+    epochs: LeaderEpochs,
 }
 
 impl Log {
@@ -107,13 +116,16 @@ impl Log {
         self.batches.iter()
     }
 
+    /// From here on a leader of this epoch writes.
+    pub(crate) fn begin_epoch(&mut self, leader_epoch: i32) {
+        self.epochs.assign(leader_epoch, self.end_offset);
+    }
+
     /// Appends a batch and gives the offset of its first record.
     pub(crate) fn append(&mut self, batch: NewBatch, leader_epoch: i32) -> i64 {
         let base_offset = self.end_offset;
         let last_offset = base_offset + i64::from(batch.count.max(1)) - 1;
-        if self.epochs.last().is_none_or(|&(epoch, _)| epoch < leader_epoch) {
-            self.epochs.push((leader_epoch, base_offset));
-        }
+        self.epochs.assign(leader_epoch, base_offset);
         self.end_offset = last_offset + 1;
         self.bytes += batch.bytes.len();
         self.batches.push_back(LoggedBatch {
@@ -172,7 +184,7 @@ impl Log {
         while self.batches.front().is_some_and(|batch| batch.last_offset < self.start_offset) {
             self.drop_oldest();
         }
-        self.forget_old_epochs();
+        self.epochs.truncate_from_start(self.start_offset);
     }
 
     /// Removes the oldest batches until no more than `max_bytes` are held, but never the newest (`retention.bytes`).
@@ -183,7 +195,7 @@ impl Log {
                 self.start_offset = self.start_offset.max(oldest.base_offset);
             }
         }
-        self.forget_old_epochs();
+        self.epochs.truncate_from_start(self.start_offset);
     }
 
     fn drop_oldest(&mut self) {
@@ -192,29 +204,28 @@ impl Log {
         }
     }
 
-    /// The oldest epoch kept begins at the log's start, as Kafka's leader epoch cache has it.
-    fn forget_old_epochs(&mut self) {
-        let older = self.epochs.partition_point(|&(_, start)| start <= self.start_offset);
-        self.epochs.drain(..older.saturating_sub(1));
-        if let Some((_, start)) = self.epochs.first_mut() {
-            *start = (*start).max(self.start_offset);
+    /// Removes the records from `offset` on, and gives where the log ends now: a batch goes as a whole, and what is
+    /// before the log's start is not there to be kept.
+    pub(crate) fn truncate_to(&mut self, offset: i64) -> i64 {
+        self.end_offset = offset.clamp(self.start_offset, self.end_offset);
+        let kept = self.batches.partition_point(|batch| batch.last_offset < offset);
+        for cut in self.batches.drain(kept..) {
+            self.bytes -= cut.len();
+            self.end_offset = self.end_offset.min(cut.base_offset).max(self.start_offset);
         }
+        self.epochs.truncate_from_end(self.end_offset);
+        self.end_offset
     }
 
     /// The epoch that wrote the oldest record.
     pub(crate) fn earliest_epoch(&self) -> Option<i32> {
-        self.epochs
-            .first()
-            .filter(|&&(_, start)| start <= self.start_offset)
-            .map(|&(epoch, _)| epoch)
+        let (epoch, start) = self.epochs.earliest()?;
+        (start <= self.start_offset).then_some(epoch)
     }
 
-    /// The greatest epoch not above `epoch` that wrote here, and the offset at which its records end (KIP-320).
+    /// Where an epoch ended, and which it was that is known of it (KIP-320).
     pub(crate) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
-        let next = self.epochs.partition_point(|&(known, _)| known <= epoch);
-        let &(found, _) = self.epochs.get(next.checked_sub(1)?)?;
-        let end = self.epochs.get(next).map_or(self.end_offset, |&(_, start)| start);
-        Some((found, end))
+        self.epochs.end_of(epoch, self.end_offset)
     }
 
     /// The first batch with the greatest timestamp of the log.

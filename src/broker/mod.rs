@@ -50,13 +50,14 @@
 //! ```
 //!
 //! # What it does
-//! ApiVersions, Metadata (with automatic topic creation), Produce, Fetch, ListOffsets, InitProducerId, FindCoordinator,
+//! ApiVersions, Metadata (with automatic topic creation), Produce, Fetch, ListOffsets, OffsetForLeaderEpoch, InitProducerId, FindCoordinator,
 //! CreateTopics, CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders, leader epochs,
 //! topic ids, in-sync replicas, `min.insync.replicas`, size and time limits, and the checks of idempotent producers are
 //! Kafka's.
 //!
 //! # Where it differs from Kafka
-//! - Replicas are in step at once: the high watermark is the end of the log, and a change of leader loses nothing.
+//! - Replicas are in step at once: the high watermark is the end of the log, and a change of leader loses nothing
+//!   but in [`Cluster::elect_uncleanly`].
 //! - No groups, no transactions, no security yet. `InitProducerId` with a transactional id, and a transactional batch, get
 //!   `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`.
 //! - Fetch sessions are not kept; each answer says so (session id 0), and clients then name all partitions each time.
@@ -77,6 +78,7 @@ mod listener;
 mod log;
 mod partition;
 mod producer_state;
+mod recovery;
 mod shared;
 mod state;
 #[cfg(test)]

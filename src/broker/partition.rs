@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::log::{Log, NewBatch};
 use super::producer_state::{Appended, ProducerStates, Refused, Sequenced, Verdict};
+use super::recovery;
 use super::topic_config::TopicConfig;
 use crate::error::ErrorCode;
 use crate::types::BrokerId;
@@ -37,12 +38,14 @@ pub(crate) struct Partition {
 impl Partition {
     /// A new partition, led by the first of its replicas that lives.
     pub(crate) fn new(replicas: Vec<BrokerId>, isr: Vec<BrokerId>) -> Self {
+        let mut log = Log::default();
+        log.begin_epoch(0);
         Self {
             leader: isr.first().copied(),
             leader_epoch: 0,
             replicas,
             isr,
-            log: Log::default(),
+            log,
             producers: ProducerStates::default(),
         }
     }
@@ -137,12 +140,28 @@ impl Partition {
     pub(crate) fn lead(&mut self, leader: Option<BrokerId>) {
         self.leader = leader;
         self.leader_epoch += 1;
+        if leader.is_some() {
+            self.log.begin_epoch(self.leader_epoch);
+        }
+    }
+
+    /// An unclean election: a replica that never had the records from `offset` on leads, and nobody has them any more.
+    /// Gives where the log ends now; what its producers wrote is known from what is left of it.
+    pub(crate) fn elect_uncleanly(&mut self, offset: i64) -> i64 {
+        let end = self.log.truncate_to(offset);
+        self.producers = recovery::producers_of(&self.log);
+        let other = self.isr.iter().copied().find(|&replica| Some(replica) != self.leader);
+        if self.leader.is_some() {
+            self.lead(other.or(self.leader));
+        }
+        end
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::testing::sequenced;
     use crate::types::ProducerIdentity;
 
     const A: BrokerId = BrokerId(1);
@@ -155,8 +174,9 @@ mod tests {
 
     fn batch(sequence: i32) -> ValidBatch {
         let producer = ProducerIdentity { id: 7, epoch: 0 };
+        let bytes = sequenced(&["v"], producer, sequence);
         ValidBatch {
-            batch: NewBatch { bytes: vec![0; 70].into(), count: 1, max_timestamp: 5 },
+            batch: NewBatch { bytes, count: 1, max_timestamp: 5 },
             sequenced: Some(Sequenced { producer, sequence, count: 1 }),
             log_append_time: -1,
         }
@@ -181,6 +201,29 @@ mod tests {
         assert_eq!(state(&p), (Some(C), 3, vec![A, B, C]), "in order of the replicas");
         assert!(!p.node_started(BrokerId(9), &[A, B, C, BrokerId(9)].into()), "no replica");
         assert_eq!(state(&p), (Some(C), 3, vec![A, B, C]));
+    }
+
+    #[test]
+    fn an_unclean_election_makes_another_one_lead_what_is_left() {
+        let mut p = partition(&[A, B]);
+        for sequence in 0..4 {
+            p.append(batch(sequence), &TopicConfig::default()).unwrap();
+        }
+        assert_eq!(p.elect_uncleanly(3), 3);
+        assert_eq!((p.leader, p.leader_epoch, p.high_watermark()), (Some(B), 1, 3));
+        assert_eq!(p.log.end_of_epoch(0), Some((0, 3)));
+        let again = p.append(batch(3), &TopicConfig::default());
+        assert_eq!(again.map(|a| a.base_offset), Ok(3), "what was cut off may be written again");
+        let known = p.append(batch(2), &TopicConfig::default());
+        assert_eq!(known.map(|a| a.base_offset), Ok(2), "what was not is known");
+        assert_eq!(p.log.end_of_epoch(0), Some((0, 3)));
+        assert_eq!(p.log.end_of_epoch(1), Some((1, 4)));
+        let mut alone = partition(&[A]);
+        assert_eq!(alone.elect_uncleanly(0), 0);
+        assert_eq!((alone.leader, alone.leader_epoch), (Some(A), 1));
+        alone.node_stopped(A);
+        alone.elect_uncleanly(0);
+        assert_eq!((alone.leader, alone.leader_epoch), (None, 2), "nobody is there to lead");
     }
 
     #[test]

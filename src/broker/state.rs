@@ -343,6 +343,18 @@ impl State {
         }
     }
 
+    /// An unclean election; see [`Partition::elect_uncleanly`]. Gives where the log ends now.
+    pub(crate) fn elect_uncleanly(&mut self, of: &TopicPartition, offset: i64) -> Option<i64> {
+        let partition = self.partition_mut(&of.topic, of.partition)?;
+        let end_offset = partition.elect_uncleanly(offset);
+        let (leader, epoch) = (partition.leader, partition.leader_epoch);
+        self.events.push(Event::Truncated { partition: of.clone(), end_offset });
+        if leader.is_some() {
+            self.events.push(Event::LeaderChanged { partition: of.clone(), leader, epoch });
+        }
+        Some(end_offset)
+    }
+
     /// Makes a node in the ISR the leader. A node that is no replica yet becomes one in place of the old leader, as
     /// a reassignment does.
     pub(crate) fn move_leader(

@@ -111,6 +111,10 @@ fn look<'a>(
         if asked.last_fetched_epoch >= 0 {
             let (epoch, end_offset) =
                 log.end_of_epoch(asked.last_fetched_epoch).ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
+            // What is before the log's start is out of range, whatever happened behind it.
+            if asked.fetch_offset < log.start_offset() {
+                return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+            }
             if epoch < asked.last_fetched_epoch || end_offset < asked.fetch_offset {
                 return Ok((partition, Some(EpochEndOffset { epoch, end_offset })));
             }

@@ -12,6 +12,7 @@ use crate::protocol::messages::list_offsets::{
 use crate::record;
 use crate::types::TopicPartition;
 
+const READ_COMMITTED: i8 = 1;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -34,10 +35,15 @@ const MAX_DECOMPRESSED: usize = 256 * 1024 * 1024;
 
 impl Handle for ListOffsetsRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<ListOffsetsResponse> {
-        let topics = self.topics.iter().map(|topic| ListOffsetsTopicResponse {
-            name: topic.name.clone(),
-            partitions: topic.partitions.iter().map(|asked| one(cx, topic, asked)).collect(),
-        });
+        let committed = self.isolation_level == READ_COMMITTED;
+        let answer = |topic: &ListOffsetsTopic| {
+            let partitions = topic.partitions.iter();
+            ListOffsetsTopicResponse {
+                name: topic.name.clone(),
+                partitions: partitions.map(|asked| one(cx, topic, asked, committed)).collect(),
+            }
+        };
+        let topics = self.topics.iter().map(answer);
         Answer::Respond(ListOffsetsResponse { topics: topics.collect(), ..Default::default() })
     }
 
@@ -66,6 +72,7 @@ fn one(
     cx: &Context<'_>,
     topic: &ListOffsetsTopic,
     asked: &ListOffsetsPartition,
+    committed: bool,
 ) -> ListOffsetsPartitionResponse {
     let index = asked.partition_index;
     let twice = topic.partitions.iter().filter(|other| other.partition_index == index).count() > 1;
@@ -81,7 +88,7 @@ fn one(
             let partition =
                 state.partition(&topic.name, index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
             partition.check_leader(cx.node, asked.current_leader_epoch)?;
-            Ok(find(partition, asked.timestamp))
+            Ok(find(partition, asked.timestamp, committed))
         })
     });
     let (error_code, found) = match found {
@@ -97,15 +104,13 @@ fn one(
     }
 }
 
-fn find(partition: &Partition, timestamp: i64) -> Found {
+/// `committed` is for a reader with `isolation.level=read_committed`: nothing from the last stable offset on is found.
+fn find(partition: &Partition, timestamp: i64, committed: bool) -> Found {
     let log = &partition.log;
+    let end = if committed { partition.last_stable_offset() } else { partition.high_watermark() };
+    let readable = |found: &Found| found.offset < end;
     match timestamp {
-        // Without transactions the last stable offset, which a `read_committed` reader is told, is the high watermark.
-        LATEST => Found {
-            timestamp: -1,
-            offset: partition.high_watermark(),
-            epoch: partition.leader_epoch,
-        },
+        LATEST => Found { timestamp: -1, offset: end, epoch: partition.leader_epoch },
         EARLIEST | EARLIEST_LOCAL => Found {
             timestamp: -1,
             offset: log.start_offset(),
@@ -116,11 +121,13 @@ fn find(partition: &Partition, timestamp: i64) -> Found {
         MAX_TIMESTAMP => log
             .batch_of_max_timestamp()
             .and_then(|batch| first_record_at(batch, batch.max_timestamp, log.start_offset()))
+            .filter(readable)
             .unwrap_or(Found::NOTHING),
         _ => log
             .batches()
             .filter(|batch| batch.max_timestamp >= timestamp)
             .find_map(|batch| first_record_at(batch, timestamp, log.start_offset()))
+            .filter(readable)
             .unwrap_or(Found::NOTHING),
     }
 }

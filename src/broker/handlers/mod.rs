@@ -14,6 +14,7 @@ mod find_coordinator;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 mod produce;
 
 use std::time::Duration;
@@ -30,7 +31,8 @@ use crate::protocol::messages::{
     api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest,
     create_topics::CreateTopicsRequest, delete_topics::DeleteTopicsRequest, fetch::FetchRequest,
     find_coordinator::FindCoordinatorRequest, init_producer_id::InitProducerIdRequest,
-    list_offsets::ListOffsetsRequest, metadata::MetadataRequest, produce::ProduceRequest,
+    list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest,
 };
 use crate::protocol::{ApiKey, Message, Reader, Request, VersionRange};
 use crate::types::{BrokerId, TopicPartition};
@@ -156,6 +158,7 @@ served! {
     CreateTopicsRequest,
     DeleteTopicsRequest,
     InitProducerIdRequest,
+    OffsetForLeaderEpochRequest,
     CreatePartitionsRequest,
 }
 

@@ -113,15 +113,29 @@ fn retention_drops_the_oldest_but_keeps_the_newest() {
 #[test]
 fn epochs_end_where_the_next_begins() {
     let mut log = three_batches();
-    assert_eq!(log.end_of_epoch(-1), None);
     assert_eq!(log.end_of_epoch(0), Some((0, 4)));
     assert_eq!(log.end_of_epoch(1), Some((0, 4)), "epoch 1 wrote nothing");
     assert_eq!(log.end_of_epoch(2), Some((2, 9)));
-    assert_eq!(log.end_of_epoch(7), Some((2, 9)));
+    log.begin_epoch(5);
+    assert_eq!(log.end_of_epoch(5), Some((5, 9)));
     assert_eq!(log.earliest_epoch(), Some(0));
     log.delete_before(5);
     assert_eq!(log.earliest_epoch(), Some(2));
-    assert_eq!(log.end_of_epoch(1), None);
+    assert_eq!(log.end_of_epoch(1), Some((1, 5)), "it ended before what is kept");
+}
+
+#[test]
+fn truncation_drops_whole_batches_and_their_epochs() {
+    let mut log = three_batches();
+    assert_eq!(log.truncate_to(100), 9, "nothing is there to be cut");
+    assert_eq!(log.truncate_to(6), 4, "the batch of 4 to 8 goes");
+    assert_eq!((log.start_offset(), log.end_offset(), log.bytes()), (0, 4, 170));
+    assert_eq!(log.end_of_epoch(0), Some((0, 4)));
+    assert_eq!(log.end_of_epoch(2), None);
+    assert_eq!(log.append(batch(61, 1, 0), 3), 4);
+    log.delete_before(2);
+    assert_eq!(log.truncate_to(0), 2, "the log's start stays");
+    assert_eq!((log.start_offset(), log.end_offset(), log.bytes()), (2, 2, 0));
 }
 
 #[test]

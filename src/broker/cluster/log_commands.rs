@@ -1,0 +1,62 @@
+//! The commands that change what is in a log without a client.
+
+use super::Cluster;
+use crate::broker::error::ClusterError;
+use crate::broker::partition::Partition;
+use crate::types::TopicPartition;
+
+impl Cluster {
+    /// Changes a partition and wakes those who wait for it.
+    fn change_partition<T>(
+        &self,
+        topic: &str,
+        partition: i32,
+        change: impl FnOnce(&mut Partition) -> T,
+    ) -> Result<T, ClusterError> {
+        self.handle.shared.change(|state| match state.partition_mut(topic, partition) {
+            Some(partition) => Ok(change(partition)),
+            None => Err(ClusterError::UnknownPartition(TopicPartition::new(topic, partition))),
+        })
+    }
+
+    /// Moves the start of a partition's log up to `before`, as DeleteRecords and retention do.
+    ///
+    /// # Errors
+    /// [`ClusterError::UnknownPartition`].
+    pub fn delete_records(
+        &self,
+        topic: &str,
+        partition: i32,
+        before: i64,
+    ) -> Result<(), ClusterError> {
+        self.change_partition(topic, partition, |partition| partition.log.delete_before(before))
+    }
+
+    /// Takes from a partition the records from `offset` on, as an unclean leader election does: a replica that never had
+    /// them leads in a new epoch, whatever was acknowledged. Gives where the log ends now, which is before `offset` if a
+    /// batch began there. A partition without a leader stays so.
+    ///
+    /// The new leader knows of idempotent producers what is in its log. Consumers that had read further find out by
+    /// OffsetForLeaderEpoch and by `diverging_epoch` (KIP-320).
+    ///
+    /// # Errors
+    /// [`ClusterError::UnknownPartition`].
+    pub fn elect_uncleanly(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<i64, ClusterError> {
+        let partition = TopicPartition::new(topic, partition);
+        let elected = self.handle.shared.change(|state| state.elect_uncleanly(&partition, offset));
+        elected.ok_or(ClusterError::UnknownPartition(partition))
+    }
+
+    /// Forgets the sequences of all producers of a partition, as after `producer.id.expiration.ms`.
+    ///
+    /// # Errors
+    /// [`ClusterError::UnknownPartition`].
+    pub fn forget_producers(&self, topic: &str, partition: i32) -> Result<(), ClusterError> {
+        self.change_partition(topic, partition, |partition| partition.producers.forget())
+    }
+}
