@@ -1,6 +1,8 @@
 //! What a user's producer goes through with a cluster of three: leaders killed one after the other, too few replicas in
 //! sync, a topic that is deleted and made again. Kafka's own consumer reads what is in the log in the end.
 
+use std::collections::BTreeMap;
+
 use milena::{Cause, DeliveryErrorKind, ErrorCode, Persistence, Producer};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep};
@@ -63,7 +65,21 @@ async fn each_leader_killed_in_turn(kafka: Kafka) {
     ledger.audit(kafka.oracle(), &cluster.bootstrap(), PARTITIONS, End::fate).await;
     let first = kafka.oracle().skim(&cluster.bootstrap(), &topic, 0).await.unwrap();
     assert!(first.iter().all(|record| record.key.as_deref() == Some(&key_of(record))));
+    // And once more as a user would look at it: each record once, where it was said to be, under its key.
+    let seen = kafka.release().console_keys(&cluster.bootstrap(), &topic, RECORDS).await.unwrap();
+    let told: BTreeMap<_, _> = ends.iter().map(placed).collect();
+    let seen = seen.into_iter().map(|(partition, offset, key)| ((partition, offset), key));
+    let seen: BTreeMap<_, _> = seen.collect();
+    let first = told.iter().find(|(at, key)| seen.get(at) != Some(key));
+    assert!(first.is_none(), "{first:?} of {} is not what {} are", told.len(), seen.len());
     delete(&kafka, &cluster, &topic).await;
+}
+
+/// Where an acknowledged record is, and its key.
+fn placed(end: &End) -> ((i32, i64), String) {
+    let metadata = end.result.as_ref().unwrap();
+    let key = String::from_utf8(key(end.number)).unwrap();
+    ((metadata.partition(), metadata.offset().unwrap()), key)
 }
 
 const KEYS: usize = 997;

@@ -54,6 +54,39 @@ impl Release {
         topic: &str,
         count: usize,
     ) -> Result<Vec<String>, Trouble> {
+        let whole = ["--partition", "0", "--offset", "earliest"];
+        self.console(bootstrap, topic, count, &whole, &["headers=true", "key=true"]).await
+    }
+
+    /// Reads `count` records of a whole topic with `kafka-console-consumer`: partition, offset and key of each.
+    pub(crate) async fn console_keys(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        count: usize,
+    ) -> Result<Vec<(i32, i64, String)>, Trouble> {
+        let print = ["partition=true", "offset=true", "key=true", "value=false"];
+        let lines = self.console(bootstrap, topic, count, &["--from-beginning"], &print).await?;
+        let parse = |line: &String| {
+            let mut parts = line.split('\t');
+            let partition = parts.next()?.strip_prefix("Partition:")?.parse().ok()?;
+            let offset = parts.next()?.strip_prefix("Offset:")?.parse().ok()?;
+            Some((partition, offset, parts.next()?.to_owned()))
+        };
+        let parsed = lines.iter().map(|line| {
+            parse(line).ok_or_else(|| Trouble::from(format!("what is the line {line:?}?")))
+        });
+        parsed.collect()
+    }
+
+    async fn console(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        count: usize,
+        from: &[&str],
+        print: &[&str],
+    ) -> Result<Vec<String>, Trouble> {
         let class = if self.at_least(3, 8) {
             "org.apache.kafka.tools.consumer.ConsoleConsumer"
         } else {
@@ -61,12 +94,14 @@ impl Release {
         };
         let property = if self.at_least(4, 2) { "--formatter-property" } else { "--property" };
         let mut command = self.java(class, "256m");
-        command
-            .args(["--bootstrap-server", bootstrap, "--topic", topic])
-            .args(["--partition", "0", "--offset", "earliest"])
-            .args(["--max-messages", &count.to_string(), "--timeout-ms", "30000"]);
-        for print in ["print.headers", "print.key"] {
-            command.args([property, &format!("{print}=true")]);
+        command.args(["--bootstrap-server", bootstrap, "--topic", topic]).args(from).args([
+            "--max-messages",
+            &count.to_string(),
+            "--timeout-ms",
+            "30000",
+        ]);
+        for print in print {
+            command.args([property, &format!("print.{print}")]);
         }
         let (lines, _log) = run(command).await?;
         Ok(lines.lines().map(str::to_owned).collect())
