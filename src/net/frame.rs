@@ -2,19 +2,23 @@
 //!
 //! A length is not believed beyond a limit, and below it memory grows as bytes arrive, not as the
 //! length promises: a TLS alert read as a length asks for 336 MiB (KAFKA-4090). Small frames share
-//! a buffer; a large one has its own, of its own size in the end, which goes when the frame goes.
-//! What is inside a frame is not known here.
+//! a buffer; a large one has its own, which comes back for the next large one when nobody has any
+//! of the frame any more. What is inside a frame is not known here.
 
 use crate::protocol::frame::{FrameError, LENGTH_SIZE, frame_length};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
 use std::io;
 use std::pin::pin;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Bytes that have arrived and do not make a whole frame yet.
 #[derive(Debug, Default)]
 pub(super) struct FrameReader {
+    /// Buffers of large frames, for the next ones.
+    spare: Arc<Spare>,
     /// Nothing but the frame being received, if that is a large one.
     buf: BytesMut,
     /// The length of the frame being received, once known; its four bytes are no longer in `buf`.
@@ -30,6 +34,57 @@ const EAGER: usize = 256 * 1024;
 /// When this part of a large frame has come, the rest of its length is believed: from there on its
 /// bytes are not moved any more.
 const BELIEVED: usize = 4;
+
+/// How many bytes of buffers wait for the next large frames at the most: those of two answers to
+/// fetches, one that is being received and one that is being read, with room for more partitions than
+/// most clients have.
+const SPARE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Buffers that large frames have left behind. Memory that is new has to be zeroed by the system, page
+/// by page, which costs as much as receiving into it.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<BytesMut>>);
+
+impl Spare {
+    /// A buffer with room for so many bytes; one with more than four times that is not taken.
+    fn take(&self, length: usize) -> Option<BytesMut> {
+        let mut spare = self.0.lock();
+        let fits = |buf: &BytesMut| (length..=length.saturating_mul(4)).contains(&buf.capacity());
+        let at = spare.iter().position(fits)?;
+        Some(spare.swap_remove(at))
+    }
+
+    /// Keeps a buffer; the oldest ones go if they are too much together.
+    fn put(&self, mut buf: BytesMut) {
+        buf.clear();
+        let mut spare = self.0.lock();
+        spare.push(buf);
+        let mut total: usize = spare.iter().map(BytesMut::capacity).sum();
+        while total > SPARE_BYTES && !spare.is_empty() {
+            total -= spare.remove(0).capacity();
+        }
+    }
+}
+
+/// The bytes of a large frame, on loan.
+struct Loan {
+    buf: BytesMut,
+    to: Weak<Spare>,
+}
+
+impl AsRef<[u8]> for Loan {
+    fn as_ref(&self) -> &[u8] {
+        &self.buf
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(spare) = self.to.upgrade() {
+            spare.put(std::mem::take(&mut self.buf));
+        }
+    }
+}
 
 impl FrameReader {
     /// The next whole frame, without its length; `None` if more bytes are needed.
@@ -51,9 +106,11 @@ impl FrameReader {
         }
         self.length = None;
         // Splitting would leave a handle on the memory of a large frame behind.
-        let whole = self.buf.len() == length && length > READ;
-        let frame = if whole { std::mem::take(&mut self.buf) } else { self.buf.split_to(length) };
-        Ok(Some(frame.freeze()))
+        if self.buf.len() == length && length > READ {
+            let loan = Loan { buf: std::mem::take(&mut self.buf), to: Arc::downgrade(&self.spare) };
+            return Ok(Some(Bytes::from_owner(loan)));
+        }
+        Ok(Some(self.buf.split_to(length).freeze()))
     }
 
     /// Reads what is there, once. `Ready(Ok(0))` is the end of the stream.
@@ -98,7 +155,8 @@ impl FrameReader {
         let have = self.buf.len();
         let believed = have >= length / BELIEVED;
         let room = if believed { length } else { length.min((2 * have).max(EAGER)) };
-        let mut own = BytesMut::with_capacity(room);
+        let spare = self.spare.take(length);
+        let mut own = spare.unwrap_or_else(|| BytesMut::with_capacity(room));
         own.extend_from_slice(&self.buf);
         self.buf = own;
     }
@@ -219,11 +277,37 @@ mod tests {
             assert_eq!(frames, bodies);
             assert!(largest <= length.max(2 * READ), "{largest} for {length}");
             assert!(reader.capacity() <= 2 * READ, "{} after {length}", reader.capacity());
-            // Nobody else holds the memory of the large one.
-            if length > READ {
-                let large = std::mem::take(&mut frames[1]);
-                assert!(large.is_unique(), "{length}");
+            // Nobody else holds the memory of the large one: it comes back as soon as it is dropped.
+            let spare = |reader: &FrameReader| reader.spare.0.lock().len();
+            assert_eq!(spare(&reader), 0);
+            frames.clear();
+            assert_eq!(spare(&reader), usize::from((READ + 1..=SPARE_BYTES).contains(&length)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_takes_the_buffer_of_one_before_it() {
+        let mut reader = FrameReader::default();
+        for (length, others) in [(4_000_000, 0), (3_900_000, 0), (500_000, 1), (4_000_000, 1)] {
+            let stream = frame(&vec![7; length]);
+            let mut rest = &stream[..];
+            let mut frames = Vec::new();
+            while !rest.is_empty() {
+                std::future::poll_fn(|cx| reader.poll_fill(&mut rest, cx)).await.unwrap();
+                frames.extend(reader.next(MAX).unwrap());
             }
+            assert_eq!(frames[0].len(), length);
+            assert_eq!(reader.spare.0.lock().len(), others, "{length}");
+        }
+    }
+
+    #[test]
+    fn spare_buffers_have_a_limit_together() {
+        let spare = Spare::default();
+        for megabytes in [10, 5, 4, 20] {
+            spare.put(BytesMut::with_capacity(megabytes << 20));
+            let total: usize = spare.0.lock().iter().map(BytesMut::capacity).sum();
+            assert!(total <= SPARE_BYTES, "{total}");
         }
     }
 
