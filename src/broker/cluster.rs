@@ -1,6 +1,7 @@
 //! The cluster in a test's hand: its commands, and what holds its tasks.
 
 mod log_commands;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub use self::writer::{NewRecord, Writer};
 use super::builder::ClusterBuilder;
 use super::error::ClusterError;
 use super::events::Event;
@@ -314,6 +316,11 @@ impl Cluster {
         })
     }
 
+    /// The first offset of a partition that is not decided, because a transaction is open; its end if none is.
+    pub fn last_stable_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.state(|state| Some(state.partition(topic, partition)?.last_stable_offset()))
+    }
+
     /// The batches of a partition, oldest first; empty if there is no such partition.
     pub fn batches(&self, topic: &str, partition: i32) -> Vec<StoredBatch> {
         let logged: Vec<_> = self
@@ -324,8 +331,8 @@ impl Cluster {
         logged.iter().filter_map(inspect::batch).collect()
     }
 
-    /// The records of a partition, oldest first, those before the log's start left out; empty if there is no such
-    /// partition.
+    /// The records of a partition, oldest first, those before the log's start and the markers of transactions left out;
+    /// those of transactions are there, however they ended. Empty if there is no such partition.
     ///
     /// # Panics
     /// If a batch is compressed with a codec that was not built in, or was produced malformed while
@@ -334,8 +341,8 @@ impl Cluster {
     pub fn records(&self, topic: &str, partition: i32) -> Vec<StoredRecord> {
         let start = self.offsets(topic, partition).map_or(0, |offsets| offsets.start);
         let mut all = Vec::new();
-        for batch in self.batches(topic, partition) {
-            match inspect::records(&batch) {
+        for batch in self.batches(topic, partition).iter().filter(|batch| !batch.control) {
+            match inspect::records(batch) {
                 Ok(records) => all.extend(records.into_iter().filter(|r| r.offset >= start)),
                 Err(error) => panic!("{topic}-{partition} at {}: {error}", batch.base_offset),
             }

@@ -25,6 +25,8 @@ pub struct StoredBatch {
     pub base_sequence: i32,
     /// Whether it belongs to a transaction.
     pub transactional: bool,
+    /// Whether it holds a marker that ends a transaction, and no records for users.
+    pub control: bool,
     /// The batch as a consumer gets it.
     pub bytes: Bytes,
 }
@@ -58,6 +60,7 @@ pub(crate) fn batch(logged: &LoggedBatch) -> Option<StoredBatch> {
         producer: header.producer,
         base_sequence: header.base_sequence,
         transactional: header.attributes.is_transactional(),
+        control: header.attributes.is_control(),
         bytes,
     })
 }

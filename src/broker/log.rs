@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use self::epochs::LeaderEpochs;
+use super::compact::Kept;
 use crate::record::BatchHeader;
 
 /// Base offset, length and leader epoch: what a broker writes in front of the bytes it was sent. The batch's CRC does
@@ -173,6 +174,19 @@ impl Log {
         sum
     }
 
+    /// The offset after the last batch of which a read from `from` gave something, if it gave so many bytes.
+    pub(crate) fn end_of_read(&self, from: i64, bytes: usize) -> i64 {
+        let (mut end, mut rest) = (from, bytes);
+        for batch in self.readable(from, i64::MAX) {
+            if rest == 0 {
+                break;
+            }
+            rest = rest.saturating_sub(batch.len());
+            end = batch.last_offset + 1;
+        }
+        end
+    }
+
     fn readable(&self, from: i64, before: i64) -> impl Iterator<Item = &LoggedBatch> {
         let first = self.batches.partition_point(|batch| batch.last_offset < from);
         self.batches.range(first..).take_while(move |batch| batch.last_offset < before)
@@ -215,6 +229,21 @@ impl Log {
         }
         self.epochs.truncate_from_end(self.end_offset);
         self.end_offset
+    }
+
+    /// Replaces batches as compaction has decided, one decision for each, oldest first.
+    pub(crate) fn rewrite(&mut self, decided: Vec<Kept>) {
+        let old = std::mem::take(&mut self.batches);
+        for (batch, kept) in old.into_iter().zip(decided) {
+            self.batches.push_back(match kept {
+                Kept::AsIs => batch,
+                Kept::Rewritten { bytes, max_timestamp } => {
+                    LoggedBatch { bytes, max_timestamp, ..batch }
+                }
+                Kept::Gone => continue,
+            });
+        }
+        self.bytes = self.batches.iter().map(LoggedBatch::len).sum();
     }
 
     /// The epoch that wrote the oldest record.

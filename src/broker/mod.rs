@@ -58,16 +58,17 @@
 //! # Where it differs from Kafka
 //! - Replicas are in step at once: the high watermark is the end of the log, and a change of leader loses nothing
 //!   but in [`Cluster::elect_uncleanly`].
-//! - No groups, no transactions, no security yet. `InitProducerId` with a transactional id, and a transactional batch, get
-//!   `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`.
+//! - No groups, no transaction coordinator, no security yet. `InitProducerId` with a transactional id gets
+//!   `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`; transactions are written by hand with a [`Writer`].
 //! - Fetch sessions are not kept; each answer says so (session id 0), and clients then name all partitions each time.
 //! - A batch that was written but is no longer among the last five of its producer is answered with
 //!   `DUPLICATE_SEQUENCE_NUMBER`, which tells the producer that nothing is lost. Current brokers say
 //!   `OUT_OF_ORDER_SEQUENCE_NUMBER`; a [`Fault`] can give that.
-//! - Logs are not compacted, and kept for ever unless `retention.bytes` is set; it then acts at once.
+//! - Logs are compacted by [`Cluster::compact`] alone, and kept for ever unless `retention.bytes` is set; it then acts at once.
 
 mod builder;
 mod cluster;
+mod compact;
 mod connection;
 mod error;
 mod events;
@@ -80,15 +81,17 @@ mod partition;
 mod producer_state;
 mod recovery;
 mod shared;
+mod stable;
 mod state;
 #[cfg(test)]
 mod testing;
 mod topic_config;
 mod topic_spec;
+mod transactions;
 mod validate;
 
 pub use self::builder::ClusterBuilder;
-pub use self::cluster::Cluster;
+pub use self::cluster::{Cluster, NewRecord, Writer};
 pub use self::error::ClusterError;
 pub use self::events::Event;
 pub use self::faults::{Action, Fault};

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeSet;
 
+use super::compact;
 use super::log::{Log, NewBatch};
-use super::producer_state::{Appended, ProducerStates, Refused, Sequenced, Verdict};
+use super::producer_state::{Appended, ProducerStates, Sequenced, Verdict};
 use super::recovery;
+use super::stable::Stability;
 use super::topic_config::TopicConfig;
 use crate::error::ErrorCode;
-use crate::types::BrokerId;
+use crate::record::{EndTxnMarker, RecordError};
+use crate::types::{BrokerId, ProducerIdentity};
 
 /// A batch that [`validate`](super::validate) let through.
 #[derive(Debug)]
@@ -33,6 +36,7 @@ pub(crate) struct Partition {
     pub(crate) isr: Vec<BrokerId>,
     pub(crate) log: Log,
     pub(crate) producers: ProducerStates,
+    pub(crate) stability: Stability,
 }
 
 impl Partition {
@@ -47,6 +51,7 @@ impl Partition {
             isr,
             log,
             producers: ProducerStates::default(),
+            stability: Stability::default(),
         }
     }
 
@@ -57,7 +62,7 @@ impl Partition {
 
     /// The first offset that a `read_committed` consumer may not read yet.
     pub(crate) fn last_stable_offset(&self) -> i64 {
-        self.high_watermark()
+        self.stability.last_stable_offset(self.log.start_offset(), self.high_watermark())
     }
 
     /// Whether `node` leads in the epoch that a client believes in (-1: it does not say), as `Partition.getLocalLog`.
@@ -89,23 +94,53 @@ impl Partition {
         config: &TopicConfig,
     ) -> Result<Appended, ErrorCode> {
         if let Some(sequenced) = &valid.sequenced {
-            match self.producers.check(sequenced) {
-                Ok(Verdict::Append) => {}
-                Ok(Verdict::Duplicate(before)) => return Ok(before),
-                Err(Refused::InvalidEpoch) => return Err(ErrorCode::INVALID_PRODUCER_EPOCH),
-                Err(Refused::OutOfOrder) => return Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
-                Err(Refused::Duplicate) => return Err(ErrorCode::DUPLICATE_SEQUENCE_NUMBER),
+            match self.producers.check(sequenced)? {
+                Verdict::Append => {}
+                Verdict::Duplicate(before) => return Ok(before),
             }
         }
         let base_offset = self.log.append(valid.batch, self.leader_epoch);
         let appended = Appended { base_offset, timestamp: valid.log_append_time };
-        if let Some(sequenced) = &valid.sequenced {
-            self.producers.record(sequenced, appended);
+        if let Some(sequenced) = &valid.sequenced
+            && self.producers.record(sequenced, appended)
+        {
+            self.stability.begin(sequenced.producer.id, base_offset);
         }
         if let Some(max_bytes) = config.retention_bytes {
             self.log.retain_bytes(max_bytes);
+            self.stability.forget_before(self.log.start_offset());
         }
         Ok(appended)
+    }
+
+    /// Appends the marker that ends a producer's transaction, as a leader does for `WriteTxnMarkers`, and gives its
+    /// offset. `now` is in milliseconds since the epoch.
+    pub(crate) fn write_marker(
+        &mut self,
+        producer: ProducerIdentity,
+        marker: EndTxnMarker,
+        now: i64,
+    ) -> Result<i64, ErrorCode> {
+        self.producers.check_marker(producer, marker.coordinator_epoch)?;
+        let bytes = marker.to_batch(now, producer).map_err(|_| ErrorCode::CORRUPT_MESSAGE)?;
+        let batch = NewBatch { bytes, count: 1, max_timestamp: now };
+        let offset = self.log.append(batch, self.leader_epoch);
+        if let Some(first) = self.producers.end(producer, marker.coordinator_epoch) {
+            self.stability.end(first, offset, marker.committed);
+        }
+        Ok(offset)
+    }
+
+    /// Compacts the log up to the last stable offset; see [`compact`](super::compact).
+    pub(crate) fn compact(&mut self) -> Result<(), RecordError> {
+        let stable = self.last_stable_offset();
+        compact::compact(&mut self.log, &self.stability, &self.producers, stable)
+    }
+
+    /// Removes what is before `offset`.
+    pub(crate) fn delete_before(&mut self, offset: i64) {
+        self.log.delete_before(offset);
+        self.stability.forget_before(self.log.start_offset());
     }
 
     /// A replica went away. Gives whether leadership changed.
@@ -149,7 +184,7 @@ impl Partition {
     /// Gives where the log ends now; what its producers wrote is known from what is left of it.
     pub(crate) fn elect_uncleanly(&mut self, offset: i64) -> i64 {
         let end = self.log.truncate_to(offset);
-        self.producers = recovery::producers_of(&self.log);
+        (self.producers, self.stability) = recovery::recover(&self.log);
         let other = self.isr.iter().copied().find(|&replica| Some(replica) != self.leader);
         if self.leader.is_some() {
             self.lead(other.or(self.leader));
@@ -177,7 +212,7 @@ mod tests {
         let bytes = sequenced(&["v"], producer, sequence);
         ValidBatch {
             batch: NewBatch { bytes, count: 1, max_timestamp: 5 },
-            sequenced: Some(Sequenced { producer, sequence, count: 1 }),
+            sequenced: Some(Sequenced { producer, sequence, count: 1, transactional: false }),
             log_append_time: -1,
         }
     }
@@ -274,3 +309,7 @@ mod tests {
         assert_eq!((p.log.start_offset(), p.log.end_offset()), (3, 5));
     }
 }
+
+#[cfg(test)]
+#[path = "partition/random.rs"]
+mod random;

@@ -1,4 +1,5 @@
-//! What a partition remembers of each idempotent producer, and the verdict on its next batch (KIP-98, KIP-360).
+//! What a partition remembers of each idempotent producer, and the verdict on its next batch (KIP-98, KIP-360) or
+//! on the marker that ends its transaction.
 //!
 //! Kafka keeps the last five batches per producer id and partition; so does this. It knows sequences and epochs only:
 //! whether a batch is well formed, fits or may be written is decided elsewhere, and nothing here is changed by a
@@ -14,9 +15,14 @@
 //! | higher epoch, starts at 0                              | [`Verdict::Append`]              |
 //! | higher epoch, starts elsewhere                         | [`Refused::OutOfOrder`]          |
 //! | producer unknown, any epoch and sequence               | [`Verdict::Append`]              |
+//! | only a marker known of this epoch: as a higher epoch   |                                  |
+//! | would be appended, not transactional inside of one     | [`Refused::NotTransactional`]    |
+//! | a marker below the known epoch                         | [`Refused::InvalidEpoch`]        |
+//! | a marker of an older coordinator                       | [`Refused::CoordinatorFenced`]   |
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::error::ErrorCode;
 use crate::types::ProducerIdentity;
 
 /// `ProducerStateEntry.NUM_BATCHES_TO_RETAIN`.
@@ -28,6 +34,7 @@ pub(crate) struct Sequenced {
     pub(crate) producer: ProducerIdentity,
     pub(crate) sequence: i32,
     pub(crate) count: i32,
+    pub(crate) transactional: bool,
 }
 
 impl Sequenced {
@@ -57,6 +64,22 @@ pub(crate) enum Refused {
     OutOfOrder,
     /// Known to be written, but where is forgotten.
     Duplicate,
+    /// The producer has a transaction open here, and this is not part of it.
+    NotTransactional,
+    /// A later coordinator has written a marker.
+    CoordinatorFenced,
+}
+
+impl From<Refused> for ErrorCode {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::InvalidEpoch => Self::INVALID_PRODUCER_EPOCH,
+            Refused::OutOfOrder => Self::OUT_OF_ORDER_SEQUENCE_NUMBER,
+            Refused::Duplicate => Self::DUPLICATE_SEQUENCE_NUMBER,
+            Refused::NotTransactional => Self::INVALID_TXN_STATE,
+            Refused::CoordinatorFenced => Self::TRANSACTION_COORDINATOR_FENCED,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,8 +92,12 @@ struct KnownBatch {
 #[derive(Debug)]
 struct ProducerState {
     epoch: i16,
-    /// Never empty; oldest first.
+    /// Of the last marker; -1 before the first.
+    coordinator_epoch: i32,
+    /// Oldest first; empty if of this epoch there was but a marker.
     batches: VecDeque<KnownBatch>,
+    /// The first offset of the transaction that is open.
+    open: Option<i64>,
 }
 
 /// The producers of one partition.
@@ -82,22 +109,30 @@ pub(crate) struct ProducerStates {
 impl ProducerStates {
     /// Judges a batch; the table is in the module's docs.
     pub(crate) fn check(&self, batch: &Sequenced) -> Result<Verdict, Refused> {
+        let verdict = self.check_sequence(batch)?;
+        if verdict == Verdict::Append
+            && !batch.transactional
+            && self.open_at(batch.producer.id).is_some()
+        {
+            return Err(Refused::NotTransactional);
+        }
+        Ok(verdict)
+    }
+
+    fn check_sequence(&self, batch: &Sequenced) -> Result<Verdict, Refused> {
         let Some(known) = self.by_id.get(&batch.producer.id) else { return Ok(Verdict::Append) };
         if batch.producer.epoch < known.epoch {
             return Err(Refused::InvalidEpoch);
         }
-        if batch.producer.epoch > known.epoch {
-            return if batch.sequence == 0 {
-                Ok(Verdict::Append)
-            } else {
-                Err(Refused::OutOfOrder)
-            };
-        }
+        let newest = match known.batches.back() {
+            Some(newest) if batch.producer.epoch == known.epoch => newest,
+            _ if batch.sequence == 0 => return Ok(Verdict::Append),
+            _ => return Err(Refused::OutOfOrder),
+        };
         let same = |b: &&KnownBatch| b.first == batch.sequence && b.last == batch.last();
         if let Some(duplicate) = known.batches.iter().find(same) {
             return Ok(Verdict::Duplicate(duplicate.appended));
         }
-        let Some(newest) = known.batches.back() else { return Ok(Verdict::Append) };
         if batch.sequence == newest.last.wrapping_add(1) & i32::MAX {
             return Ok(Verdict::Append);
         }
@@ -112,26 +147,82 @@ impl ProducerStates {
         }
     }
 
-    /// Remembers a batch that was appended.
-    pub(crate) fn record(&mut self, batch: &Sequenced, appended: Appended) {
-        let epoch = batch.producer.epoch;
-        let state = self.by_id.entry(batch.producer.id).or_insert_with(|| ProducerState {
+    /// Remembers a batch that was appended, and says whether it is the first of a transaction.
+    pub(crate) fn record(&mut self, batch: &Sequenced, appended: Appended) -> bool {
+        let state = self.in_epoch(batch.producer);
+        if state.batches.len() == BATCHES_KEPT {
+            state.batches.pop_front();
+        }
+        state.batches.push_back(KnownBatch { first: batch.sequence, last: batch.last(), appended });
+        let begins = batch.transactional && state.open.is_none();
+        if begins {
+            state.open = Some(appended.base_offset);
+        }
+        begins
+    }
+
+    /// The producer's entry, brought to its epoch: what an older one wrote is forgotten.
+    fn in_epoch(&mut self, producer: ProducerIdentity) -> &mut ProducerState {
+        let epoch = producer.epoch;
+        let state = self.by_id.entry(producer.id).or_insert_with(|| ProducerState {
             epoch,
+            coordinator_epoch: -1,
             batches: VecDeque::with_capacity(BATCHES_KEPT),
+            open: None,
         });
         if state.epoch != epoch {
             state.epoch = epoch;
             state.batches.clear();
         }
-        if state.batches.len() == BATCHES_KEPT {
-            state.batches.pop_front();
-        }
-        state.batches.push_back(KnownBatch { first: batch.sequence, last: batch.last(), appended });
+        state
     }
 
-    /// Forgets all producers, as after `producer.id.expiration.ms`.
+    /// The first offset of the transaction that the producer has open here.
+    pub(crate) fn open_at(&self, producer_id: i64) -> Option<i64> {
+        self.by_id.get(&producer_id)?.open
+    }
+
+    /// Where the last batch of the producer begins.
+    pub(crate) fn newest_of(&self, producer_id: i64) -> Option<i64> {
+        Some(self.by_id.get(&producer_id)?.batches.back()?.appended.base_offset)
+    }
+
+    /// Whether the producer, in this epoch, has a transaction open here.
+    pub(crate) fn is_open(&self, producer: ProducerIdentity) -> bool {
+        let known = self.by_id.get(&producer.id);
+        known.is_some_and(|known| known.open.is_some() && known.epoch == producer.epoch)
+    }
+
+    /// Judges a marker by the epochs of its producer and of the coordinator that sends it.
+    pub(crate) fn check_marker(
+        &self,
+        producer: ProducerIdentity,
+        coordinator_epoch: i32,
+    ) -> Result<(), Refused> {
+        match self.by_id.get(&producer.id) {
+            Some(known) if producer.epoch < known.epoch => Err(Refused::InvalidEpoch),
+            Some(known) if coordinator_epoch < known.coordinator_epoch => {
+                Err(Refused::CoordinatorFenced)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers a marker that was appended, and gives the first offset of the transaction that it ended, if there was
+    /// one.
+    pub(crate) fn end(
+        &mut self,
+        producer: ProducerIdentity,
+        coordinator_epoch: i32,
+    ) -> Option<i64> {
+        let state = self.in_epoch(producer);
+        state.coordinator_epoch = coordinator_epoch;
+        state.open.take()
+    }
+
+    /// Forgets all producers without an open transaction, as after `producer.id.expiration.ms`.
     pub(crate) fn forget(&mut self) {
-        self.by_id.clear();
+        self.by_id.retain(|_, state| state.open.is_some());
     }
 }
 

@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use super::events::{Event, Events};
 use super::faults::Faults;
-use super::partition::Partition;
+use super::partition::{Partition, ValidBatch};
+use super::producer_state::Appended;
 use super::topic_config::{TopicConfig, illegal_name};
+use super::transactions::Transactions;
 use crate::error::ErrorCode;
 use crate::protocol::ApiKey;
+use crate::record::EndTxnMarker;
 use crate::types::{BrokerId, ProducerIdentity, TopicId, TopicPartition};
 
 /// The most partitions a topic may have: enough for any test, and a bound on what one request can allocate.
@@ -77,6 +80,7 @@ pub(crate) struct State {
     pub(crate) nodes: BTreeMap<BrokerId, Node>,
     pub(crate) events: Events,
     pub(crate) faults: Faults,
+    pub(crate) transactions: Transactions,
     /// Requests received, by API.
     pub(crate) requests: HashMap<ApiKey, u64>,
     topics: BTreeMap<String, Topic>,
@@ -100,6 +104,7 @@ impl State {
             nodes,
             events,
             faults: Faults::default(),
+            transactions: Transactions::default(),
             requests: HashMap::new(),
             topics: BTreeMap::new(),
             names: HashMap::new(),
@@ -136,6 +141,10 @@ impl State {
 
     pub(crate) fn partition_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
         self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    pub(crate) fn partitions_mut(&mut self, topic: &str) -> Option<&mut [Partition]> {
+        self.topics.get_mut(topic).map(|topic| topic.partitions.as_mut_slice())
     }
 
     /// A producer id that was never given before.
@@ -341,6 +350,40 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Appends a batch. The first of a transaction in its partition must be of one that is open (KIP-890).
+    pub(crate) fn append(
+        &mut self,
+        to: &TopicPartition,
+        valid: ValidBatch,
+    ) -> Result<Appended, ErrorCode> {
+        let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+        let topic = self.topics.get_mut(&to.topic).ok_or(unknown)?;
+        let index = usize::try_from(to.partition).map_err(|_| unknown)?;
+        let partition = topic.partitions.get_mut(index).ok_or(unknown)?;
+        let transactional = valid.sequenced.filter(|sequenced| sequenced.transactional);
+        if let Some(batch) = transactional.filter(|b| !partition.producers.is_open(b.producer)) {
+            self.transactions.enroll(batch.producer, to.clone())?;
+        }
+        partition.append(valid, &topic.config)
+    }
+
+    /// Ends a producer's transaction: a marker goes to each partition that it wrote to and that is still there. `now` is
+    /// in milliseconds since the epoch.
+    pub(crate) fn end_transaction(
+        &mut self,
+        producer: ProducerIdentity,
+        committed: bool,
+        now: i64,
+    ) -> Result<(), ErrorCode> {
+        let marker = EndTxnMarker { committed, coordinator_epoch: 0 };
+        for to in self.transactions.end(producer)? {
+            if let Some(partition) = self.partition_mut(&to.topic, to.partition) {
+                partition.write_marker(producer, marker, now)?;
+            }
+        }
+        Ok(())
     }
 
     /// An unclean election; see [`Partition::elect_uncleanly`]. Gives where the log ends now.

@@ -61,7 +61,7 @@ pub(crate) struct TopicConfig {
     pub(crate) timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`
     pub(crate) timestamp_after_max_ms: i64,
-    /// `cleanup.policy` contains `compact`: records must have keys. The log itself is never compacted.
+    /// `cleanup.policy` contains `compact`: records must have keys. The log itself is compacted on command.
     pub(crate) compacted: bool,
     /// `retention.bytes`; `None` is -1, all are kept.
     pub(crate) retention_bytes: Option<usize>,

@@ -28,6 +28,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) now: i64,
     /// Whether to look at each record, decompressing if need be.
     pub(crate) records: bool,
+    /// Whether the request names a transactional id, without which no transactional batch may come.
+    pub(crate) transactional: bool,
 }
 
 /// Why a batch is refused.
@@ -68,6 +70,7 @@ pub(crate) fn validate(records: Option<Bytes>, rules: Rules<'_>) -> Result<Valid
         producer: header.producer,
         sequence: header.base_sequence,
         count: header.count,
+        transactional: header.attributes.is_transactional(),
     });
     let mut log_append_time = -1;
     let mut bytes = batch.bytes().clone();
@@ -124,7 +127,7 @@ fn only_batch(records: Bytes) -> Result<RecordBatch, Rejected> {
 /// The checks that need no look at the records, in Kafka's order.
 fn check_batch(batch: &RecordBatch, rules: Rules<'_>) -> Result<(), Rejected> {
     let header = batch.header();
-    if header.attributes.is_transactional() {
+    if header.attributes.is_transactional() && !rules.transactional {
         return Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED.into());
     }
     let size = batch.bytes().len();
@@ -158,6 +161,9 @@ fn check_batch(batch: &RecordBatch, rules: Rules<'_>) -> Result<(), Rejected> {
     }
     if header.attributes.is_control() {
         return Err(Rejected::invalid("Clients are not allowed to write control records"));
+    }
+    if header.attributes.is_transactional() && header.producer.id < 0 {
+        return Err(Rejected::invalid("Transactional records must have a producer id"));
     }
     if header.producer.id >= 0 && header.base_sequence < 0 {
         let why = format!(

@@ -221,6 +221,11 @@ pub struct RecordIter<'a> {
 }
 
 impl<'a> RecordIter<'a> {
+    /// The bytes of the records not yet given out.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     #[inline]
     fn decode(&mut self) -> Result<Record<'a>, RecordError> {
         let mut outer = Cursor::new(self.rest);

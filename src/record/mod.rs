@@ -8,6 +8,7 @@
 //! This module is public for tests and tools of the crate's own; semantic versioning does not cover
 //! it.
 
+mod assemble;
 mod compress;
 mod control;
 mod decode;
@@ -19,6 +20,7 @@ mod sealed;
 mod tests;
 mod varint;
 
+pub use assemble::assemble;
 pub use compress::Codec;
 pub use control::{ControlType, EndTxnMarker};
 pub use decode::{Batches, Headers, Record, RecordBatch, RecordIter, Records, batches};

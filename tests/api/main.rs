@@ -37,6 +37,8 @@ fn types_cross_threads_and_print() {
     shared::<ClusterBuilder>();
     shared::<broker::TopicSpec>();
     shared::<broker::Fault>();
+    shared::<broker::NewRecord>();
+    owned::<broker::Writer>();
     shared::<TypedProducer<serialize::StringSerializer, serialize::VoidSerializer>>();
     shared::<serialize::SerializeWith<str, fn(&str)>>();
     shared::<Metric>();

@@ -3,6 +3,8 @@
 use super::Cluster;
 use crate::broker::error::ClusterError;
 use crate::broker::partition::Partition;
+use crate::error::ErrorCode;
+use crate::record::RecordError;
 use crate::types::TopicPartition;
 
 impl Cluster {
@@ -29,7 +31,7 @@ impl Cluster {
         partition: i32,
         before: i64,
     ) -> Result<(), ClusterError> {
-        self.change_partition(topic, partition, |partition| partition.log.delete_before(before))
+        self.change_partition(topic, partition, |partition| partition.delete_before(before))
     }
 
     /// Takes from a partition the records from `offset` on, as an unclean leader election does: a replica that never had
@@ -52,7 +54,29 @@ impl Cluster {
         elected.ok_or(ClusterError::UnknownPartition(partition))
     }
 
-    /// Forgets the sequences of all producers of a partition, as after `producer.id.expiration.ms`.
+    /// Compacts all partitions of a topic, whatever its `cleanup.policy`: of each key the last record stays, records
+    /// without key and those of aborted transactions go. Offsets stay what they are, so that gaps and empty batches are
+    /// left. The newest batch of a partition, and what is behind its last stable offset, are left alone.
+    ///
+    /// # Errors
+    /// [`ClusterError::Refused`] if there is no such topic, or if a batch cannot be read because its codec was not built
+    /// in.
+    pub fn compact(&self, topic: &str) -> Result<(), ClusterError> {
+        self.handle.shared.change(|state| {
+            let partitions = state.partitions_mut(topic);
+            let refuse = |code, message| ClusterError::Refused { code, message };
+            let Some(partitions) = partitions else {
+                let code = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+                return Err(refuse(code, format!("no topic {topic}")));
+            };
+            let unreadable =
+                |error: RecordError| refuse(ErrorCode::CORRUPT_MESSAGE, error.to_string());
+            partitions.iter_mut().try_for_each(|partition| partition.compact()).map_err(unreadable)
+        })
+    }
+
+    /// Forgets the sequences of all producers of a partition that have no transaction open there, as after
+    /// `producer.id.expiration.ms`.
     ///
     /// # Errors
     /// [`ClusterError::UnknownPartition`].

@@ -10,11 +10,12 @@ use std::time::Duration;
 use super::{Answer, Context, Handle, endpoint};
 use crate::broker::log::{OffsetOutOfRange, ReadLimit};
 use crate::broker::partition::Partition;
+use crate::broker::stable::Aborted;
 use crate::broker::state::State;
 use crate::error::ErrorCode;
 use crate::protocol::messages::fetch::{
-    EpochEndOffset, FetchLeaderIdAndEpoch, FetchNodeEndpoint, FetchPartition, FetchPartitionData,
-    FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse,
+    AbortedTransaction, EpochEndOffset, FetchLeaderIdAndEpoch, FetchNodeEndpoint, FetchPartition,
+    FetchPartitionData, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse,
 };
 use crate::time::Instant;
 use crate::types::{BrokerId, TopicPartition};
@@ -152,7 +153,7 @@ fn read(cx: &Context<'_>, state: &State, request: &FetchRequest) -> FetchRespons
                     last_stable_offset: partition.last_stable_offset(),
                     log_start_offset: partition.log.start_offset(),
                     aborted_transactions: (request.isolation_level == READ_COMMITTED)
-                        .then(Vec::new),
+                        .then(|| aborted(partition, asked.fetch_offset, records.len())),
                     records: Some(records),
                     diverging_epoch: diverging.unwrap_or_default(),
                     ..Default::default()
@@ -171,6 +172,16 @@ fn read(cx: &Context<'_>, state: &State, request: &FetchRequest) -> FetchRespons
         });
     }
     FetchResponse { responses, node_endpoints: endpoints(state, &leaders), ..Default::default() }
+}
+
+/// The aborted transactions of which there may be records in so many bytes from an offset on.
+fn aborted(partition: &Partition, from: i64, bytes: usize) -> Vec<AbortedTransaction> {
+    let before = partition.log.end_of_read(from, bytes);
+    let told = |&Aborted { producer_id, first_offset, .. }: &Aborted| AbortedTransaction {
+        producer_id,
+        first_offset,
+    };
+    partition.stability.aborted_in(from, before).map(told).collect()
 }
 
 fn refused(

@@ -26,6 +26,7 @@ const LEADER_HINT_FROM: i16 = 10;
 
 impl Handle for ProduceRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<ProduceResponse> {
+        let terms = Terms { acks: self.acks, transactional: self.transactional_id.is_some() };
         let acks = self.acks;
         let mut responses = Vec::with_capacity(self.topic_data.len());
         let mut leaders = BTreeSet::new();
@@ -35,7 +36,7 @@ impl Handle for ProduceRequest {
             let name = name_of(cx, data.name, topic_id);
             let mut partition_responses = Vec::with_capacity(data.partition_data.len());
             for PartitionProduceData { index, records } in data.partition_data {
-                let outcome = produce(cx, name.as_deref(), index, acks, records);
+                let outcome = produce(cx, name.as_deref(), index, terms, records);
                 let response = answer(cx, name.as_deref(), index, outcome, &mut leaders);
                 if !response.error_code.is_ok() {
                     failed = Some(response.error_code);
@@ -77,6 +78,14 @@ fn name_of(cx: &Context<'_>, name: String, id: TopicId) -> Option<String> {
     cx.shared.with(|state| state.name_of(id).map(str::to_owned))
 }
 
+/// What the request says of all of its batches.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    acks: i16,
+    /// Whether it names a transactional id.
+    transactional: bool,
+}
+
 /// Where a batch went, and where the log now starts.
 struct Written {
     appended: Appended,
@@ -87,7 +96,7 @@ fn produce(
     cx: &Context<'_>,
     topic: Option<&str>,
     index: i32,
-    acks: i16,
+    Terms { acks, transactional }: Terms,
     records: Option<bytes::Bytes>,
 ) -> Result<Written, Rejected> {
     let topic = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
@@ -98,6 +107,7 @@ fn produce(
             version: cx.version,
             now: cx.shared.clock.now_ms(),
             records: cx.shared.validate_records,
+            transactional,
         };
         let valid = validate(records, rules)?;
         cx.shared
@@ -131,11 +141,10 @@ fn append(
     acks: i16,
     valid: ValidBatch,
 ) -> Result<Written, ErrorCode> {
-    let config = check(cx, state, (topic, index), acks)?;
-    let partition =
-        state.partition_mut(topic, index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    let appended = partition.append(valid, &config)?;
-    Ok(Written { appended, log_start_offset: partition.log.start_offset() })
+    check(cx, state, (topic, index), acks)?;
+    let appended = state.append(&TopicPartition::new(topic, index), valid)?;
+    let start = state.partition(topic, index).map_or(0, |partition| partition.log.start_offset());
+    Ok(Written { appended, log_start_offset: start })
 }
 
 fn answer(

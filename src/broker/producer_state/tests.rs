@@ -1,7 +1,12 @@
 use super::*;
 
 fn batch(id: i64, epoch: i16, sequence: i32, count: i32) -> Sequenced {
-    Sequenced { producer: ProducerIdentity { id, epoch }, sequence, count }
+    let producer = ProducerIdentity { id, epoch };
+    Sequenced { producer, sequence, count, transactional: false }
+}
+
+fn in_transaction(id: i64, epoch: i16, sequence: i32, count: i32) -> Sequenced {
+    Sequenced { transactional: true, ..batch(id, epoch, sequence, count) }
 }
 
 /// Appends as a partition would, with offsets counted from 0, and says what came of each batch.
@@ -22,6 +27,14 @@ impl Partition {
                 Ok(base_offset)
             }
         }
+    }
+
+    /// Ends a transaction and gives where it began.
+    fn end(&mut self, id: i64, epoch: i16, coordinator: i32) -> Result<Option<i64>, Refused> {
+        let producer = ProducerIdentity { id, epoch };
+        self.states.check_marker(producer, coordinator)?;
+        self.next_offset += 1;
+        Ok(self.states.end(producer, coordinator))
     }
 }
 
@@ -96,6 +109,27 @@ fn a_forgotten_producer_may_begin_anywhere() {
     partition.produce(batch(1, 5, 0, 1)).unwrap();
     partition.states.forget();
     assert_eq!(partition.produce(batch(1, 4, 17, 1)), Ok(1));
+}
+
+#[test]
+fn transactions_begin_with_a_batch_and_end_with_a_marker() {
+    let mut partition = Partition::default();
+    assert_eq!(partition.produce(in_transaction(1, 0, 0, 2)), Ok(0));
+    assert_eq!(partition.produce(in_transaction(2, 0, 0, 1)), Ok(2));
+    assert_eq!(partition.produce(in_transaction(1, 0, 2, 1)), Ok(3));
+    assert_eq!(partition.produce(batch(1, 0, 3, 1)), Err(Refused::NotTransactional));
+    assert_eq!(partition.produce(in_transaction(1, 0, 2, 1)), Ok(3), "a retry");
+    assert_eq!(partition.end(1, 0, 5), Ok(Some(0)));
+    assert_eq!(partition.produce(in_transaction(1, 0, 3, 1)), Ok(5), "sequences go on");
+    assert_eq!(partition.end(1, 0, 4), Err(Refused::CoordinatorFenced));
+    assert_eq!(partition.end(1, 1, 5), Ok(Some(5)), "a coordinator may end it in a later epoch");
+    assert_eq!(partition.end(1, 0, 5), Err(Refused::InvalidEpoch));
+    assert_eq!(partition.end(1, 1, 5), Ok(None), "nothing is open");
+    assert_eq!(partition.produce(in_transaction(1, 0, 4, 1)), Err(Refused::InvalidEpoch));
+    assert_eq!(partition.produce(in_transaction(1, 1, 4, 1)), Err(Refused::OutOfOrder));
+    assert_eq!(partition.produce(in_transaction(1, 1, 0, 1)), Ok(8), "a new epoch from 0");
+    partition.states.forget();
+    assert_eq!(partition.states.open_at(2), Some(2), "what is open is not forgotten");
 }
 
 /// Any mix of retries, gaps and new batches leaves each record in the log once, in order and without a gap.

@@ -6,7 +6,10 @@ use crate::types::ProducerIdentity;
 const PRODUCER: ProducerIdentity = ProducerIdentity { id: 4, epoch: 1 };
 
 fn judge_by(config: &TopicConfig, records: Bytes) -> Result<ValidBatch, Rejected> {
-    validate(Some(records), Rules { config, version: 9, now: NOW, records: true })
+    validate(
+        Some(records),
+        Rules { config, version: 9, now: NOW, records: true, transactional: false },
+    )
 }
 
 fn judge(records: Bytes) -> Result<ValidBatch, Rejected> {
@@ -23,7 +26,10 @@ fn a_good_batch_passes_as_it_is() {
     let valid = judge(bytes.clone()).unwrap();
     assert_eq!(valid.batch.bytes.as_ptr(), bytes.as_ptr(), "not copied");
     assert_eq!((valid.batch.count, valid.batch.max_timestamp), (3, NOW));
-    assert_eq!(valid.sequenced, Some(Sequenced { producer: PRODUCER, sequence: 5, count: 3 }));
+    assert_eq!(
+        valid.sequenced,
+        Some(Sequenced { producer: PRODUCER, sequence: 5, count: 3, transactional: false })
+    );
     assert_eq!(valid.log_append_time, -1);
     assert_eq!(judge(batch(&["a"])).unwrap().sequenced, None);
 }
@@ -71,7 +77,7 @@ fn batches_that_kafka_refuses_are_refused() {
 }
 
 fn rules(config: &TopicConfig) -> Rules<'_> {
-    Rules { config, version: 9, now: NOW, records: true }
+    Rules { config, version: 9, now: NOW, records: true, transactional: false }
 }
 
 #[test]

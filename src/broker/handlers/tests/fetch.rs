@@ -12,7 +12,7 @@ use crate::time::Instant;
 use crate::types::{BrokerId, TopicId};
 
 /// Asks for `t-0` from an offset, for at least one byte, without waiting.
-fn fetch(fetch_offset: i64) -> FetchRequest {
+pub(super) fn fetch(fetch_offset: i64) -> FetchRequest {
     FetchRequest {
         max_wait_ms: 0,
         min_bytes: 1,
@@ -29,16 +29,16 @@ fn fetch(fetch_offset: i64) -> FetchRequest {
     }
 }
 
-fn waiting(fetch_offset: i64, millis: i32, min_bytes: i32) -> FetchRequest {
+pub(super) fn waiting(fetch_offset: i64, millis: i32, min_bytes: i32) -> FetchRequest {
     FetchRequest { max_wait_ms: millis, min_bytes, ..fetch(fetch_offset) }
 }
 
-fn only(response: &FetchResponse) -> &FetchPartitionData {
+pub(super) fn only(response: &FetchResponse) -> &FetchPartitionData {
     assert_eq!((response.error_code, response.session_id), (ErrorCode::NONE, 0));
     &response.responses[0].partitions[0]
 }
 
-fn values(data: &FetchPartitionData) -> Vec<String> {
+pub(super) fn values(data: &FetchPartitionData) -> Vec<String> {
     let mut values = Vec::new();
     for batch in record::batches(data.records.clone().unwrap()) {
         let batch = batch.unwrap();

@@ -5,7 +5,7 @@ use crate::protocol::messages::list_offsets::{
 };
 use crate::types::{BrokerId, Compression};
 
-fn ask(topic: &str, partitions: &[i32], timestamp: i64) -> ListOffsetsRequest {
+pub(super) fn ask(topic: &str, partitions: &[i32], timestamp: i64) -> ListOffsetsRequest {
     let partition = |&partition_index: &i32| ListOffsetsPartition {
         partition_index,
         timestamp,

@@ -6,6 +6,7 @@ mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod topics;
+mod transactions;
 
 use crate::broker::Event;
 use crate::broker::testing::{in_memory, one_node, several_nodes};
