@@ -41,6 +41,6 @@ pub use producer::{
 };
 pub use time::{Clock, SystemClock};
 pub use types::{
-    BrokerId, Compression, ConsumerGroupMetadata, Header, ProducerIdentity, RecordHeader,
-    TimestampType, TopicId, TopicPartition, UnknownName,
+    BrokerId, Compression, ConsumerGroupMetadata, Header, OffsetAndMetadata, ProducerIdentity,
+    RecordHeader, TimestampType, TopicId, TopicPartition, UnknownName,
 };

@@ -28,6 +28,46 @@ impl fmt::Display for TopicPartition {
     }
 }
 
+/// An offset as a group commits it: where to go on reading a partition.
+///
+/// ```
+/// use milena::OffsetAndMetadata;
+///
+/// let next = OffsetAndMetadata::new(42).with_leader_epoch(7).with_metadata("half done");
+/// assert_eq!((next.offset, next.leader_epoch), (42, Some(7)));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct OffsetAndMetadata {
+    /// The offset of the next record to be read: one past the last that was processed.
+    pub offset: i64,
+    /// The epoch of the leader that appended the record before it, if it is known. Whoever goes on
+    /// from here can tell by it whether that record is still in the log (KIP-320).
+    pub leader_epoch: Option<i32>,
+    /// A text of the application's own, at most `offset.metadata.max.bytes` of the broker long.
+    pub metadata: String,
+}
+
+impl OffsetAndMetadata {
+    /// An offset without leader epoch and with an empty text.
+    pub fn new(offset: i64) -> Self {
+        Self { offset, leader_epoch: None, metadata: String::new() }
+    }
+
+    /// The same with the epoch of the leader that appended the record before it, such as
+    /// `ConsumerRecord::leader_epoch`.
+    #[must_use]
+    pub fn with_leader_epoch(self, leader_epoch: impl Into<Option<i32>>) -> Self {
+        Self { leader_epoch: leader_epoch.into(), ..self }
+    }
+
+    /// The same with a text.
+    #[must_use]
+    pub fn with_metadata(self, metadata: impl Into<String>) -> Self {
+        Self { metadata: metadata.into(), ..self }
+    }
+}
+
 /// A broker's number in its cluster (`node.id`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BrokerId(pub i32);

@@ -59,8 +59,8 @@ const PRODUCER: &str = "
 /// Worth seeing: the fetcher does not know how its requests are sent, and only hands out what a poll takes.
 const CONSUMER: &str = "
     records      ->                                               | types record
-    subscription ->                                               | types time error
-    fetcher      -> records subscription                          | types time error protocol record client
+    subscription ->                                               | types time error config
+    fetcher      -> records subscription                          | types time error config protocol record client
     group        ->                                               | types protocol
     lookup       -> subscription                                  | types time error protocol client
     collector    -> records fetcher                               | time error
@@ -86,7 +86,7 @@ const PURE: [&str; 17] = [
     "src/producer/sequencer",
     "src/consumer/fetcher",
     "src/consumer/group/assign",
-    "src/consumer/subscription.rs",
+    "src/consumer/subscription",
 ];
 
 /// Words that the files of [`PURE`] do not contain outside of tests.

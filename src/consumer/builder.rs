@@ -9,10 +9,10 @@ use super::Consumer;
 use super::driver::{Driver, Shared};
 use super::fetcher::{Checks, FetchConfig, Fetcher};
 use crate::client::Client;
-use crate::config::ConsumerConfig;
+use crate::config::{ConsumerConfig, IsolationLevel};
 use crate::metrics::ClientKind;
 use crate::net::Connect;
-use crate::time::Backoff;
+use crate::time::{Backoff, SystemClock};
 
 /// Builds a [`Consumer`] with parts other than the usual ones.
 #[derive(Debug)]
@@ -70,6 +70,9 @@ fn fetch_config(config: &ConsumerConfig) -> FetchConfig {
         partition_max_bytes: config.max_partition_fetch_bytes(),
         min_bytes: config.fetch_min_bytes(),
         max_wait: config.fetch_max_wait(),
+        isolation: IsolationLevel::ReadUncommitted,
+        reset: config.auto_offset_reset(),
+        clock: Arc::new(SystemClock),
         checks: Checks {
             crcs: config.check_crcs(),
             max_decompressed: client.receive_message_max_bytes(),

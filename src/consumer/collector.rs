@@ -28,14 +28,18 @@ pub(crate) fn collect(
         let taken = fetcher.lock().take(records.is_empty(), now);
         let mut handout = match taken {
             None => break,
+            Some(Taken::Moved) => {
+                moved = true;
+                continue;
+            }
             Some(Taken::Error(error)) => return Some(Err(error)),
             Some(Taken::Batches(handout)) => handout,
         };
-        let before = handout.position;
+        let before = handout.position.offset;
         let (batches, problem) =
             take_batches(&mut handout.source, &mut handout.position, &mut budget, checks);
-        moved |= handout.position > before;
-        records.add(&handout.name, batches, handout.position);
+        moved |= handout.position.offset > before;
+        records.add(&handout.name, batches, handout.position.offset);
         fetcher.lock().give_back(handout, problem);
     }
     moved.then_some(Ok(records))

@@ -1,6 +1,7 @@
 //! The task that runs a reader: it carries events to the [`Fetcher`] and its actions to the
 //! [`Client`], and decides nothing itself. It ends when its reader is closed or dropped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -16,7 +17,7 @@ use crate::error::ClientError;
 use crate::protocol::messages::fetch::FetchRequest;
 use crate::protocol::messages::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
 use crate::time::{Duration, Instant};
-use crate::types::{BrokerId, TopicPartition};
+use crate::types::{BrokerId, OffsetAndMetadata, TopicPartition};
 
 /// The newest version of Fetch that names topics instead of giving their ids.
 const LAST_FETCH_BY_NAME: i16 = 12;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
 
 enum Event {
     Topic(String, Result<(), ClientError>),
+    Committed(u64, Result<BTreeMap<TopicPartition, Option<OffsetAndMetadata>>, ClientError>),
     Offsets(u64, Result<ListOffsetsResponse, ClientError>),
     Fetched(u64, Result<Fetched, ClientError>),
 }
@@ -108,6 +110,7 @@ impl Driver {
         let now = Instant::now();
         match event {
             Event::Topic(topic, result) => fetcher.handle_topic(&topic, result, now),
+            Event::Committed(token, result) => fetcher.handle_committed(token, result, now),
             Event::Offsets(token, result) => fetcher.handle_offsets(token, result, now),
             Event::Fetched(token, result) => fetcher.handle_fetched(token, result, now),
         }
@@ -123,6 +126,12 @@ impl Driver {
                 let result = client.topic(&topic, Instant::now() + TOPIC_WAIT).await;
                 Event::Topic(topic, result.map(|_view| ()))
             })),
+            // There is no group, so that nothing is committed.
+            Action::Committed { token, partitions } => {
+                let none = partitions.into_iter().map(|partition| (partition, None));
+                let event = Event::Committed(token, Ok(none.collect()));
+                self.pending.push(Box::pin(std::future::ready(event)));
+            }
             Action::ListOffsets { token, node, request } => {
                 self.pending.push(Box::pin(async move {
                     Event::Offsets(token, client.call::<ListOffsetsRequest>(node, &request).await)

@@ -126,7 +126,7 @@ impl Consumer {
         // Loaded under the lock, as in the driver: of two snapshots the older one would win if it was
         // loaded first and told last, and the driver would not tell the newer one again.
         let snapshot = self.client.metadata();
-        fetcher.assign(partitions, |name| driver::leadership(&snapshot, name));
+        fetcher.replace(partitions, |name| driver::leadership(&snapshot, name));
         drop(fetcher);
         self.shared.changed.notify_one();
         Ok(())
@@ -173,7 +173,7 @@ impl Consumer {
     /// The offset of the next record that a poll hands out, as far as is known now; `None` if the
     /// partition is not assigned, or starts at an end of the log that the broker has not told yet.
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
-        self.shared.fetcher.lock().position(partition)
+        self.shared.fetcher.lock().position(partition).map(|position| position.offset)
     }
 
     /// Goes on reading an assigned partition from elsewhere. What was fetched of it and not handed

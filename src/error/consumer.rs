@@ -34,9 +34,18 @@ pub enum ConsumerError {
         /// The offset as it was given.
         offset: i64,
     },
+    /// The group has committed no offset for the partition, and `auto.offset.reset=none`: seek to an
+    /// offset, to the beginning or to the end. Kafka: `NoOffsetForPartitionException`.
+    #[error(
+        "nothing is committed for {partition} and auto.offset.reset is none: seek to where to begin"
+    )]
+    NoOffset {
+        /// The partition.
+        partition: TopicPartition,
+    },
     /// The log does not hold the offset: retention, compaction or a truncation removed it, or it
-    /// lies beyond the end. The reader never resets a position by itself: seek to an offset, to the
-    /// beginning or to the end.
+    /// lies beyond the end; and `auto.offset.reset=none`. Seek to an offset, to the beginning or to
+    /// the end.
     #[error(
         "{partition} does not hold offset {offset}{}: its records were deleted, or were never \
          written; seek to an offset that it holds, to the beginning or to the end",
@@ -146,6 +155,7 @@ impl ConsumerError {
             Self::NothingAssigned => None,
             Self::NotAssigned { partition }
             | Self::InvalidOffset { partition, .. }
+            | Self::NoOffset { partition }
             | Self::OffsetOutOfRange { partition, .. }
             | Self::TopicRecreated { partition, .. }
             | Self::InvalidBatch { partition, .. }

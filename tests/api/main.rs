@@ -11,12 +11,12 @@ use milena::{
     Compression, ConfigError, Consumer, ConsumerBuilder, ConsumerConfig, ConsumerError,
     ConsumerGroupMetadata, ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind,
     DisconnectReason, ErrorCode, FatalError, GroupProtocol, Header, InterceptedRecord,
-    IsolationLevel, Metric, MetricValue, Metrics, OffsetReset, OwnedRecord, PartitionRecords,
-    PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError, Producer,
-    ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordHeader, RecordHeaders,
-    RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt, SystemClock,
-    TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer, TypedRecord,
-    UnknownName, VersionSpan, assignor, config, net, serialize,
+    IsolationLevel, Metric, MetricValue, Metrics, OffsetAndMetadata, OffsetReset, OwnedRecord,
+    PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError,
+    Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordHeader,
+    RecordHeaders, RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt,
+    SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer,
+    TypedRecord, UnknownName, VersionSpan, assignor, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -92,6 +92,7 @@ fn values_compare() {
     value::<GroupProtocol>();
     value::<IsolationLevel>();
     value::<MetricValue>();
+    value::<OffsetAndMetadata>();
     value::<OffsetReset>();
     value::<OwnedRecord>();
     value::<PartitionerClass>();

@@ -196,13 +196,13 @@ async fn a_partition_that_does_not_exist_is_told_of() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_offset_that_the_log_does_not_hold_is_told_and_nothing_is_reset() {
+async fn without_a_reset_an_offset_that_the_log_does_not_hold_is_told() {
     let cluster = cluster(|cluster| cluster).await;
     cluster.create_topic("orders").unwrap();
     write(&cluster, "orders", 0, &["a", "b", "c", "d"]).await;
     cluster.delete_records("orders", 0, 2).unwrap();
     let orders = tp("orders", 0);
-    let mut reader = reader(&cluster, &[]);
+    let mut reader = reader(&cluster, &[("auto.offset.reset", "none")]);
     for wrong in [0, 1, 5, 1_000] {
         reader.assign([(orders.clone(), StartAt::Offset(wrong))]).unwrap();
         for _ in 0..2 {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use milena::{
-    Cause, ClientError, Consumer, ConsumerConfig, ConsumerError, DeliveryError, Producer,
-    ProducerConfig, ProducerRecord, RecordMetadata, SendError, StartAt, TopicPartition,
+    Cause, ClientError, Consumer, ConsumerConfig, ConsumerError, DeliveryError, OffsetReset,
+    Producer, ProducerConfig, ProducerRecord, RecordMetadata, SendError, StartAt, TopicPartition,
 };
 use tokio::time::Instant;
 
@@ -49,6 +49,7 @@ pub(crate) fn reader(server: &Server) -> Consumer {
         .bootstrap_servers(server.cluster.bootstrap_servers())
         .properties(COMMON)
         .fetch_max_bytes(900_000)
+        .auto_offset_reset(OffsetReset::None)
         .build()
         .unwrap();
     let mut reader = Consumer::builder(config).connector(server.connector()).seed(1).build();

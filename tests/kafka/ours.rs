@@ -61,7 +61,8 @@ pub(crate) async fn send(producer: &Producer, topic: &str, record: &Record) -> D
 
 /// A reader with these properties.
 pub(crate) fn reader(bootstrap: &str, properties: Properties<'_>) -> Consumer {
-    let given = [("bootstrap.servers", bootstrap)];
+    // A reset would hide what was lost.
+    let given = [("bootstrap.servers", bootstrap), ("auto.offset.reset", "none")];
     let given = given.iter().chain(properties).copied();
     Consumer::new(ConsumerConfig::from_properties(given).unwrap())
 }

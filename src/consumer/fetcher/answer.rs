@@ -4,16 +4,17 @@
 //! Nothing in an answer is believed that was not asked for: partitions and offsets are held against
 //! the request, and the request against what the partition waits for.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::completed::{Survey, survey};
 use super::sent::{Asked, Sent};
 use super::{Action, Content, Fetched, Fetcher, Moment, Waiting, invalid};
 use crate::client::{BrokerNode, LeaderHint};
-use crate::consumer::subscription::{Partition, Place};
-use crate::error::{ClientError, ConsumerError, ErrorCode};
+use crate::consumer::subscription::{LogEnds, Partition, Place};
+use crate::error::{ClientError, ErrorCode};
 use crate::protocol::messages::fetch::{FetchNodeEndpoint, FetchPartitionData};
-use crate::protocol::messages::list_offsets::ListOffsetsResponse;
 use crate::record::batches;
 use crate::time::Instant;
 use crate::types::{BrokerId, TopicId};
@@ -90,7 +91,6 @@ impl Fetcher {
             }
             Err(error) => return self.failed(sent, &error, at),
         };
-        let before = self.queue.len();
         let mut served = Vec::new();
         let mut unasked = Unasked::default();
         let mut quiet = None;
@@ -111,38 +111,37 @@ impl Fetcher {
         unasked.log("Fetch");
         let early = sent.until.filter(|until| quiet == Some(true) && at.now < *until);
         self.nodes.entry(sent.node).or_default().note_early(early, at.now);
-        self.let_go_of_frame(before, frame_len);
+        self.let_go_of_frame(served.len(), frame_len);
         self.fail_unanswered(sent, "Fetch", at);
-        self.send_back(served);
+        self.send_back(&served);
     }
 
-    /// Copies what an answer has put into the queue, from `first` on, if most of its frame is something
-    /// else: what is buffered is counted by the records, and would keep all of the frame.
-    fn let_go_of_frame(&mut self, first: usize, frame_len: usize) {
-        let sizes = self.queue.range(first..).map(|waiting| match &waiting.content {
-            Content::Batches { bytes, .. } => *bytes,
-            Content::Error(_) => 0,
-        });
-        if sizes.sum::<usize>() >= frame_len / 2 {
+    /// Copies what an answer has put into the queue, the last `count` batches there, if most of its
+    /// frame is something else: what is buffered is counted by the records, and would keep all of the
+    /// frame.
+    fn let_go_of_frame(&mut self, count: usize, frame_len: usize) {
+        let mut sources = Vec::with_capacity(count);
+        for waiting in self.queue.iter_mut().rev() {
+            if sources.len() == count {
+                break;
+            }
+            if let Content::Batches { source, .. } = &mut waiting.content {
+                sources.push(source);
+            }
+        }
+        if sources.iter().map(|source| source.rest().len()).sum::<usize>() >= frame_len / 2 {
             return;
         }
-        for waiting in self.queue.range_mut(first..) {
-            if let Content::Batches { source, .. } = &mut waiting.content {
-                *source = batches(Bytes::copy_from_slice(source.rest()));
-            }
+        for source in sources {
+            *source = batches(Bytes::copy_from_slice(source.rest()));
         }
     }
 
     /// Has those that got records go last in the next fetches.
-    fn send_back(&mut self, served: Vec<usize>) {
-        let mut last = vec![false; self.partitions.len()];
-        for slot in &served {
-            if let Some(last) = last.get_mut(*slot) {
-                *last = true;
-            }
-        }
-        self.order.retain(|slot| last.get(*slot) == Some(&false));
-        self.order.extend(served);
+    fn send_back(&mut self, served: &[usize]) {
+        let last: HashSet<usize> = served.iter().copied().collect();
+        self.order.retain(|slot| !last.contains(slot));
+        self.order.extend(served.iter().filter(|slot| self.partitions.contains_key(slot)));
     }
 
     /// What came for one partition.
@@ -156,6 +155,7 @@ impl Fetcher {
         let slot = asked.slot;
         let Some(partition) = self.answered(asked) else { return Came::Other };
         if data.error_code.is_ok() {
+            partition.ends = ends(&data);
             return self.records(asked, data.records.unwrap_or_default(), at);
         }
         let error = refusal(partition, "Fetch", data.error_code, None);
@@ -165,15 +165,7 @@ impl Fetcher {
                 self.actions.push(hint.map_or(Action::RefreshMetadata, Action::LeaderHint));
                 self.fail(slot, error, at);
             }
-            Verdict::OutOfRange => {
-                let error = ConsumerError::OffsetOutOfRange {
-                    partition: (*partition.name).clone(),
-                    offset: asked.offset,
-                    log_start: Some(data.log_start_offset).filter(|offset| *offset >= 0),
-                    high_watermark: Some(data.high_watermark).filter(|offset| *offset >= 0),
-                };
-                self.halt(slot, error);
-            }
+            Verdict::OutOfRange => self.out_of_range(asked, ends(&data), at),
             Verdict::Retry | Verdict::Refuse => self.fail(slot, error, at),
         }
         Came::Other
@@ -181,12 +173,12 @@ impl Fetcher {
 
     fn records(&mut self, asked: Asked, bytes: Bytes, at: Moment) -> Came {
         let Asked { slot, offset, .. } = asked;
-        let Some(partition) = self.partitions.get_mut(slot) else { return Came::Other };
+        let Some(partition) = self.partitions.get_mut(&slot) else { return Came::Other };
         let Place::At { position, fetch } = partition.place else { return Came::Other };
-        if fetch != offset {
+        if fetch.offset != offset {
             return Came::Other;
         }
-        match survey(&bytes, offset) {
+        match survey(&bytes, fetch) {
             Survey::Batches { next, clean } => {
                 let size = bytes.len();
                 partition.place = Place::At { position, fetch: next };
@@ -202,7 +194,7 @@ impl Fetcher {
             Survey::Nothing if bytes.is_empty() => {
                 partition.trouble = None;
                 // What is buffered may yet turn out to be unreadable.
-                if fetch == position {
+                if fetch.offset == position.offset {
                     partition.failures = 0;
                 }
                 Came::Nothing
@@ -222,66 +214,15 @@ impl Fetcher {
         }
     }
 
-    /// What came of a [`Action::ListOffsets`].
-    pub(crate) fn handle_offsets(
-        &mut self,
-        token: u64,
-        result: Result<ListOffsetsResponse, ClientError>,
-        now: Instant,
-    ) {
-        let Some(mut sent) = self.sent.remove(&token) else { return };
-        self.nodes.entry(sent.node).or_default().listing = false;
-        let at = self.moment(now);
-        let response = match result {
-            Ok(response) => response,
-            Err(error) => return self.failed(sent, &error, at),
-        };
-        let mut unasked = Unasked::default();
-        for topic in response.topics {
-            for answer in topic.partitions {
-                let index = answer.partition_index;
-                let Some(asked) = sent.take_by_name(&topic.name, index) else {
-                    unasked.note(&topic.name, TopicId::ZERO, index);
-                    continue;
-                };
-                self.listed(asked, answer.error_code, answer.offset, at);
-            }
-        }
-        unasked.log("ListOffsets");
-        self.fail_unanswered(sent, "ListOffsets", at);
-    }
-
-    fn listed(&mut self, asked: Asked, code: ErrorCode, offset: i64, at: Moment) {
-        let slot = asked.slot;
-        let Some(partition) = self.answered(asked) else { return };
-        if code.is_ok() && offset >= 0 {
-            partition.place = Place::at(offset);
-            partition.trouble = None;
-            partition.failures = 0;
-            return;
-        }
-        if code.is_ok() {
-            let message = "it named no offset";
-            let code = ErrorCode::OFFSET_NOT_AVAILABLE;
-            let error = refusal(partition, "ListOffsets", code, Some(message));
-            return self.fail(slot, error, at);
-        }
-        let error = refusal(partition, "ListOffsets", code, None);
-        if judge(code) == Verdict::Refresh {
-            self.actions.push(Action::RefreshMetadata);
-        }
-        self.fail(slot, error, at);
-    }
-
     /// The partition that an answer is for, if it still waits for this one.
-    fn answered(&mut self, asked: Asked) -> Option<&mut Partition> {
-        let partition = self.partitions.get_mut(asked.slot)?;
+    pub(super) fn answered(&mut self, asked: Asked) -> Option<&mut Partition> {
+        let partition = self.partitions.get_mut(&asked.slot)?;
         partition.in_flight.take_if(|waiting| waiting.token == asked.token)?;
         Some(partition)
     }
 
     /// A request as a whole failed.
-    fn failed(&mut self, sent: Sent, error: &ClientError, at: Moment) {
+    pub(super) fn failed(&mut self, sent: Sent, error: &ClientError, at: Moment) {
         if error.refreshes_metadata() {
             self.actions.push(Action::RefreshMetadata);
         }
@@ -292,7 +233,7 @@ impl Fetcher {
         }
     }
 
-    fn fail_unanswered(&mut self, sent: Sent, api: &'static str, at: Moment) {
+    pub(super) fn fail_unanswered(&mut self, sent: Sent, api: &'static str, at: Moment) {
         for asked in sent.unanswered() {
             let Some(partition) = self.answered(asked) else { continue };
             let message = "the answer says nothing of this partition";
@@ -303,7 +244,7 @@ impl Fetcher {
     }
 }
 
-fn refusal(
+pub(super) fn refusal(
     partition: &Partition,
     api: &'static str,
     code: ErrorCode,
@@ -314,6 +255,16 @@ fn refusal(
         api,
         subject: Some(partition.name.to_string().into()),
         message: Some(message.unwrap_or(code.description()).into()),
+    }
+}
+
+/// What a broker says of a log; -1 says nothing.
+fn ends(data: &FetchPartitionData) -> LogEnds {
+    let told = |offset: i64| Some(offset).filter(|offset| *offset >= 0);
+    LogEnds {
+        start: told(data.log_start_offset),
+        high_watermark: told(data.high_watermark),
+        last_stable: told(data.last_stable_offset),
     }
 }
 
@@ -346,7 +297,7 @@ fn hint(
 /// What an answer is about although it was not asked for. It is logged in one line, however much it
 /// is and whatever it is called.
 #[derive(Debug, Default)]
-struct Unasked {
+pub(super) struct Unasked {
     count: usize,
     first: Option<String>,
 }
@@ -355,7 +306,7 @@ impl Unasked {
     /// The longest name that Kafka lets a topic have.
     const MAX_NAME: usize = 249;
 
-    fn note(&mut self, topic: &str, id: TopicId, partition: i32) {
+    pub(super) fn note(&mut self, topic: &str, id: TopicId, partition: i32) {
         self.count += 1;
         self.first.get_or_insert_with(|| {
             let name: String = topic.chars().take(Self::MAX_NAME).collect();
@@ -363,7 +314,7 @@ impl Unasked {
         });
     }
 
-    fn log(self, api: &str) {
+    pub(super) fn log(self, api: &str) {
         let Self { count, first } = self;
         if let Some(first) = first {
             tracing::warn!(

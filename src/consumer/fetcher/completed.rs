@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::consumer::records::BatchRecords;
+use crate::consumer::subscription::Position;
 use crate::record::{Batches, RecordBatch, RecordError, batches};
 
 /// How batches are checked.
@@ -49,7 +50,7 @@ struct TooLarge(RecordError);
 #[derive(Debug)]
 pub(crate) enum Survey {
     /// Whole batches up to before `next`, and perhaps one that cannot be read after them.
-    Batches { next: i64, clean: bool },
+    Batches { next: Position, clean: bool },
     /// No offset from the one asked for on.
     Nothing,
     /// A batch that is cut off, and none before it.
@@ -57,37 +58,43 @@ pub(crate) enum Survey {
 }
 
 /// Looks through the headers of the batches that were asked for from offset `from`.
-pub(crate) fn survey(bytes: &Bytes, from: i64) -> Survey {
+pub(crate) fn survey(bytes: &Bytes, from: Position) -> Survey {
     let mut found = batches(bytes.clone());
     let mut next = from;
     let mut any = false;
     for batch in found.by_ref() {
         match batch {
-            Ok(batch) => next = next.max(after(&batch)),
+            Ok(batch) => next = later(next, &batch),
             Err(_) => return Survey::Batches { next, clean: false },
         }
         any = true;
     }
-    if next > from {
+    if next.offset > from.offset {
         Survey::Batches { next, clean: true }
     } else if any || bytes.is_empty() {
         Survey::Nothing
     } else {
         let cause = Arc::new(RecordError::Truncated { part: "first batch" });
-        Survey::CutOff(Problem { first: from, last: None, cause })
+        Survey::CutOff(Problem { first: from.offset, last: None, cause })
     }
 }
 
-/// The offset after a batch; its header was checked to leave room for it.
-fn after(batch: &RecordBatch) -> i64 {
-    batch.header().last_offset().saturating_add(1)
+/// The position after a batch, unless it lies before the one there is.
+fn later(position: Position, batch: &RecordBatch) -> Position {
+    let header = batch.header();
+    // The header was checked to leave room for it.
+    let next = header.last_offset().saturating_add(1);
+    if next <= position.offset {
+        return position;
+    }
+    Position::new(next, header.partition_leader_epoch)
 }
 
 /// Checks batches and takes them out, until they end, or until `budget` bytes of records are used
 /// up, or until one cannot be read. The position moves along.
 pub(crate) fn take_batches(
     source: &mut Batches,
-    position: &mut i64,
+    position: &mut Position,
     budget: &mut usize,
     checks: Checks,
 ) -> (Vec<BatchRecords>, Option<Problem>) {
@@ -98,14 +105,14 @@ pub(crate) fn take_batches(
             Some(Ok(batch)) => batch,
             Some(Err(error)) => {
                 let cause = Arc::new(error);
-                return (taken, Some(Problem { first: *position, last: None, cause }));
+                return (taken, Some(Problem { first: position.offset, last: None, cause }));
             }
         };
-        let next = after(&batch);
-        if next <= *position {
+        let next = later(*position, &batch);
+        if next == *position {
             continue;
         }
-        match check(&batch, *position, checks) {
+        match check(&batch, position.offset, checks) {
             Ok(checked) => {
                 *budget = budget.saturating_sub(checked.decoded);
                 taken.extend(checked.records);

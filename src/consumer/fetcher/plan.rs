@@ -8,11 +8,8 @@ use super::{Action, Fetcher};
 use crate::consumer::subscription::{InFlight, Partition, Place};
 use crate::error::{ClientError, ConsumerError};
 use crate::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use crate::protocol::messages::list_offsets::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-};
 use crate::time::{Duration, Instant};
-use crate::types::BrokerId;
+use crate::types::{BrokerId, TopicId};
 
 /// How long a fetch may at least wait at the broker while another partition of the same broker is
 /// held back by what it has buffered. The broker answers one request at a time, so until then that
@@ -39,6 +36,7 @@ impl Fetcher {
         self.deadline = None;
         self.overdue = None;
         self.look_for_leaders(now);
+        self.plan_committed(now);
         self.plan_lookups(now);
         self.plan_fetches(now);
         self.plan_wake_ups(now);
@@ -51,18 +49,17 @@ impl Fetcher {
     }
 
     fn look_for_leaders(&mut self, now: Instant) {
-        let mut refresh = false;
-        let at = self.moment(now);
-        for slot in 0..self.partitions.len() {
-            let partition = &mut self.partitions[slot];
+        let mut recreated = Vec::new();
+        let mut leaderless = Vec::new();
+        for (slot, partition) in &mut self.partitions {
             if partition.halted || !partition.is_due(now) {
                 continue;
             }
-            if let (Some(is), Some(offset)) = (partition.replaced_by(), partition.place.fetch()) {
+            if let (Some(is), Some(fetch)) = (partition.replaced_by(), partition.place.fetch()) {
                 let name = (*partition.name).clone();
-                let was = partition.topic_id;
+                let (offset, was) = (fetch.offset, partition.topic_id);
                 let error = ConsumerError::TopicRecreated { partition: name, offset, was, is };
-                self.halt(slot, error);
+                recreated.push((*slot, error));
                 continue;
             }
             match partition.leadership {
@@ -75,67 +72,29 @@ impl Fetcher {
                     partition.wait_for_topic(now);
                 }
                 Some(leadership) if leadership.leader.is_none() => {
-                    refresh = true;
-                    let name = (*partition.name).clone();
-                    self.fail(slot, ClientError::NoLeader { partition: name }, at);
+                    let partition = (*partition.name).clone();
+                    leaderless.push((*slot, ClientError::NoLeader { partition }));
                 }
                 Some(_) => {}
             }
         }
-        if refresh {
+        if !leaderless.is_empty() {
             self.actions.push(Action::RefreshMetadata);
         }
-    }
-
-    fn plan_lookups(&mut self, now: Instant) {
-        let mut by_node: BTreeMap<BrokerId, Vec<usize>> = BTreeMap::new();
-        for (slot, partition) in self.partitions.iter().enumerate() {
-            if let Some(node) = partition.leader()
-                && matches!(partition.place, Place::Unknown(_))
-                && partition.is_free(now)
-                && !self.nodes.get(&node).is_some_and(|node| node.listing)
-            {
-                by_node.entry(node).or_default().push(slot);
-            }
+        let at = self.moment(now);
+        for (slot, error) in recreated {
+            self.halt(slot, error);
         }
-        for (node, slots) in by_node {
-            let token = self.next_token();
-            let mut sent = Sent::new(node);
-            let mut topics: BTreeMap<String, Vec<ListOffsetsPartition>> = BTreeMap::new();
-            for slot in slots {
-                let partition = &mut self.partitions[slot];
-                let Place::Unknown(bound) = partition.place else { continue };
-                let asked = ask(partition, slot, 0, token, &mut sent);
-                let wanted = ListOffsetsPartition {
-                    partition_index: asked.partition,
-                    current_leader_epoch: asked.epoch,
-                    timestamp: bound.timestamp(),
-                };
-                let topic = &partition.name.topic;
-                match topics.get_mut(topic) {
-                    Some(known) => known.push(wanted),
-                    None => drop(topics.insert(topic.clone(), vec![wanted])),
-                }
-            }
-            self.sent.insert(token, sent);
-            self.nodes.entry(node).or_default().listing = true;
-            let topics = topics.into_iter();
-            let request = ListOffsetsRequest {
-                replica_id: -1,
-                topics: topics
-                    .map(|(name, partitions)| ListOffsetsTopic { name, partitions })
-                    .collect(),
-                ..ListOffsetsRequest::default()
-            };
-            self.actions.push(Action::ListOffsets { token, node, request });
+        for (slot, error) in leaderless {
+            self.fail(slot, error, at);
         }
     }
 
     fn plan_fetches(&mut self, now: Instant) {
         let mut by_node: BTreeMap<BrokerId, Candidates> = BTreeMap::new();
         for &slot in &self.order {
-            let partition = &self.partitions[slot];
-            let Some(node) = partition.leader() else { continue };
+            let Some(partition) = self.partitions.get(&slot) else { continue };
+            let Some(node) = partition.leader().filter(|_| partition.is_wanted()) else { continue };
             if self.nodes.get(&node).is_some_and(|node| !node.takes_fetch(now)) {
                 continue;
             }
@@ -177,13 +136,13 @@ impl Fetcher {
         let mut sent = Sent::new(node);
         let mut topics: Vec<FetchTopic> = Vec::new();
         for slot in slots {
-            let partition = &mut self.partitions[slot];
+            let Some(partition) = self.partitions.get_mut(&slot) else { continue };
             let Place::At { fetch, .. } = partition.place else { continue };
-            let asked = ask(partition, slot, fetch, token, &mut sent);
+            let asked = ask(partition, slot, fetch.offset, token, &mut sent);
             let wanted = FetchPartition {
                 partition: asked.partition,
                 current_leader_epoch: asked.epoch,
-                fetch_offset: fetch,
+                fetch_offset: fetch.offset,
                 partition_max_bytes: to_i32(self.config.partition_max_bytes),
                 ..FetchPartition::default()
             };
@@ -233,9 +192,9 @@ impl Fetcher {
         for from in self.nodes.values().filter_map(|node| node.fetch_from) {
             self.deadline = earlier(self.deadline, Some(from).filter(|from| *from > now));
         }
-        for partition in &self.partitions {
+        for partition in self.partitions.values() {
             let Some(trouble) = &partition.trouble else { continue };
-            let overdue = partition.overdue(self.config.patience).filter(|_| !partition.halted);
+            let overdue = partition.overdue(self.config.patience).filter(|_| partition.tells());
             self.overdue = earlier(self.overdue, overdue);
             // What is overdue waits for the user, and is no reason to wake up.
             self.deadline = earlier(self.deadline, overdue.filter(|at| *at > now));
@@ -244,26 +203,32 @@ impl Fetcher {
         }
     }
 
-    fn next_token(&mut self) -> u64 {
+    pub(super) fn next_token(&mut self) -> u64 {
         self.last_token += 1;
         self.last_token
     }
 }
 
 /// What a request says of a partition, whatever it asks.
-struct Named {
-    partition: i32,
-    epoch: i32,
-    topic_id: crate::types::TopicId,
+pub(super) struct Named {
+    pub(super) partition: i32,
+    pub(super) epoch: i32,
+    pub(super) topic_id: TopicId,
 }
 
 /// Notes that a partition is being asked for.
-fn ask(partition: &mut Partition, slot: usize, offset: i64, token: u64, sent: &mut Sent) -> Named {
-    partition.in_flight = Some(InFlight { token, node: sent.node });
+pub(super) fn ask(
+    partition: &mut Partition,
+    slot: usize,
+    offset: i64,
+    token: u64,
+    sent: &mut Sent,
+) -> Named {
+    partition.in_flight = Some(InFlight { token, leader: partition.leader() });
     let (epoch, topic_id) = partition
         .leadership
         .map_or_else(Default::default, |leadership| (leadership.epoch, leadership.topic_id));
-    let asked = Asked { slot, token, offset };
+    let asked = Asked { slot, token, offset, epoch };
     sent.add(&partition.name.topic, topic_id, partition.name.partition, asked);
     Named { partition: partition.name.partition, epoch, topic_id }
 }

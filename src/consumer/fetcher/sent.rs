@@ -26,6 +26,8 @@ pub(super) struct Asked {
     pub(super) token: u64,
     /// The offset that is fetched from; of no meaning when offsets are looked up.
     pub(super) offset: i64,
+    /// The epoch of the leader that is asked; -1 if it is not known.
+    pub(super) epoch: i32,
 }
 
 impl Sent {

@@ -118,7 +118,7 @@ fn records_do_not_keep_a_frame_that_is_mostly_something_else() {
         bench.answer_in(&bench.fetch(), served(&[(0, bytes.clone())]), times * bytes.len());
         let shared = match &bench.fetcher.lock().queue[0].content {
             Content::Batches { source, .. } => source.rest().as_ptr() == bytes.as_ptr(),
-            Content::Error(error) => panic!("{error}"),
+            other => panic!("{other:?}"),
         };
         assert_eq!(shared, kept, "{times} times as large");
         assert_eq!(bench.collected(), [(0, b"a".to_vec())]);
@@ -280,7 +280,7 @@ fn a_hint_at_no_leader_is_no_hint() {
         answer.responses[0].partitions[0].current_leader =
             FetchLeaderIdAndEpoch { leader_id, leader_epoch };
         let mut bench = Bench { fetcher: Mutex::new(Fetcher::new(config(), 1)), ..bench };
-        bench.fetcher.lock().assign([(tp(0), StartAt::Offset(0))], |_| led_by(1));
+        bench.fetcher.lock().replace([(tp(0), StartAt::Offset(0))], |_| led_by(1));
         bench.now += MS(1);
         bench.answer(&bench.fetch(), answer);
         assert!(matches!(bench.poll()[..], [Action::RefreshMetadata]));

@@ -1,9 +1,11 @@
 //! The fetcher by hand-made events: a model of a log serves it, and what comes out is held against
 //! what the log holds.
 
+mod assigned;
 mod hostile;
 mod random;
 mod rules;
+mod start;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -11,6 +13,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::consumer::collector::collect;
 use crate::consumer::records::Records;
+use crate::consumer::subscription::StartAt;
 use crate::error::ErrorCode;
 use crate::protocol::messages::fetch::{
     FetchPartition, FetchPartitionData, FetchResponse, FetchableTopicResponse,
@@ -31,9 +34,22 @@ fn config() -> FetchConfig {
         partition_max_bytes: 4 * 1024,
         min_bytes: 1,
         max_wait: MS(500),
+        isolation: IsolationLevel::ReadUncommitted,
+        reset: OffsetReset::None,
+        clock: Arc::new(AtTenSeconds),
         checks: Checks { crcs: true, max_decompressed: 1 << 20 },
         backoff: Backoff::new(MS(10), MS(100)),
         patience: MS(30_000),
+    }
+}
+
+/// Ten seconds after 1970 began.
+#[derive(Debug)]
+struct AtTenSeconds;
+
+impl Clock for AtTenSeconds {
+    fn now_millis(&self) -> i64 {
+        10_000
     }
 }
 
@@ -135,7 +151,7 @@ impl Bench {
     fn new(config: FetchConfig, starts: &[(i32, StartAt)]) -> Self {
         let bench = Self { fetcher: Mutex::new(Fetcher::new(config, 1)), now: Instant::now() };
         let starts: Vec<_> = starts.iter().map(|(number, start)| (tp(*number), *start)).collect();
-        bench.fetcher.lock().assign(starts, |_| led_by(1));
+        bench.fetcher.lock().replace(starts, |_| led_by(1));
         bench
     }
 
@@ -209,8 +225,24 @@ impl Bench {
         }
     }
 
+    /// The only lookup of offsets that is wanted now, and the timestamps it asks for.
+    fn lookup(&self) -> (u64, Vec<i64>) {
+        let mut actions = self.poll();
+        let Some(Action::ListOffsets { token, request, .. }) = actions.pop() else {
+            panic!("a lookup was expected");
+        };
+        assert!(actions.is_empty(), "{actions:?}");
+        let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
+        (token, asked.map(|asked| asked.timestamp).collect())
+    }
+
+    fn answer_lookup(&self, token: u64, offset: i64) {
+        let answer = Ok(listed(0, ErrorCode::NONE, offset));
+        self.fetcher.lock().handle_offsets(token, answer, self.now);
+    }
+
     fn position(&self, number: i32) -> Option<i64> {
-        self.fetcher.lock().position(&tp(number))
+        self.fetcher.lock().position(&tp(number)).map(|position| position.offset)
     }
 }
 

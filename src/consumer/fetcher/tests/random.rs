@@ -202,6 +202,11 @@ impl World {
                 let lookup = |name: &TopicPartition| lookup(name).filter(|_| !absent);
                 self.bench.fetcher.lock().handle_metadata(lookup, now);
             }
+            Action::Committed { token, partitions } => {
+                let none = partitions.into_iter().map(|name| (name, None)).collect();
+                let result = if fails { Err(failure) } else { Ok(none) };
+                self.bench.fetcher.lock().handle_committed(token, result, now);
+            }
             Action::ListOffsets { token, node, request } => {
                 let result = if fails { Err(failure) } else { Ok(self.list(node, &request)) };
                 self.bench.fetcher.lock().handle_offsets(token, result, now);

@@ -60,7 +60,7 @@ fn an_answer_that_is_cut_off_after_whole_batches_gives_those() {
     bench.deliver(join(&[batch(0, &[b"a"], Compression::None), second.slice(..second.len() - 1)]));
     assert_eq!(bench.collected(), [(0, b"a".to_vec())]);
     assert_eq!(bench.fetch().partition(0).unwrap().fetch_offset, 1);
-    assert_eq!(bench.fetcher.lock().partitions[0].buffered, 0, "the rest counts no more");
+    assert_eq!(bench.fetcher.lock().partitions[&1].buffered, 0, "the rest counts no more");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_seek_wins_over_a_lookup_that_is_on_its_way() {
 fn an_assignment_drops_answers_to_the_one_before() {
     let bench = Bench::one();
     let stale = bench.fetch();
-    bench.fetcher.lock().assign([(tp(0), StartAt::Offset(0))], |_| led_by(1));
+    bench.fetcher.lock().replace([(tp(0), StartAt::Offset(0))], |_| led_by(1));
     assert!(bench.fetches().is_empty(), "the broker is still busy with the old request");
     bench.serve(&stale, &[(0, batch(0, &[b"a"], Compression::None))]);
     assert_eq!(bench.collected(), []);
@@ -294,7 +294,7 @@ fn an_answer_of_a_leader_that_was_replaced_is_neither_waited_for_nor_taken() {
     let old = bench.fetch();
     let no_leader = Leadership { leader: None, ..led_by(1).unwrap() };
     bench.fetcher.lock().handle_metadata(|_| Some(no_leader), bench.now);
-    assert!(bench.fetcher.lock().partitions[0].in_flight.is_some(), "it may still answer");
+    assert!(bench.fetcher.lock().partitions[&1].in_flight.is_some(), "it may still answer");
     bench.fetcher.lock().handle_metadata(|_| led_by(2), bench.now);
     let new = bench.fetch();
     assert_eq!((new.node, new.partition(0).unwrap().fetch_offset), (BrokerId(2), 0));
@@ -566,7 +566,7 @@ fn a_large_answer_is_handed_out_in_parts() {
         polls += 1;
     }
     assert_eq!(polls, 4);
-    assert_eq!(bench.fetcher.lock().partitions[0].buffered, 0);
+    assert_eq!(bench.fetcher.lock().partitions[&1].buffered, 0);
 }
 
 #[test]

@@ -2,86 +2,17 @@
 //!
 //! It decides nothing about requests, and does not see records.
 
+mod place;
+
 use std::sync::Arc;
 
+use crate::config::IsolationLevel;
 use crate::error::ClientError;
 use crate::time::{Backoff, Duration, Instant, deadline};
 use crate::types::{BrokerId, TopicId, TopicPartition};
 
-/// Where reading of a partition starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum StartAt {
-    /// The first record that the log holds.
-    Earliest,
-    /// After the last record there is when the broker is asked, which is after this was said and
-    /// before a poll gives records.
-    Latest,
-    /// The record with this offset, or the first after it where there is none (compaction). Not
-    /// negative.
-    Offset(i64),
-}
-
-/// One end of a log, whose offset the leader knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bound {
-    Earliest,
-    Latest,
-}
-
-impl Bound {
-    /// What ListOffsets calls it.
-    pub(crate) fn timestamp(self) -> i64 {
-        match self {
-            Self::Earliest => -2,
-            Self::Latest => -1,
-        }
-    }
-}
-
-/// How far a partition has been read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Not yet: the leader has to say where that end of the log is.
-    Unknown(Bound),
-    At {
-        /// The next offset to be handed out.
-        position: i64,
-        /// The next offset to be fetched: ahead of the position by what is buffered.
-        fetch: i64,
-    },
-}
-
-impl Place {
-    pub(crate) fn at(offset: i64) -> Self {
-        Self::At { position: offset, fetch: offset }
-    }
-
-    pub(crate) fn position(self) -> Option<i64> {
-        match self {
-            Self::Unknown(_) => None,
-            Self::At { position, .. } => Some(position),
-        }
-    }
-
-    /// What the position will be when all that is buffered has been handed out.
-    pub(crate) fn fetch(self) -> Option<i64> {
-        match self {
-            Self::Unknown(_) => None,
-            Self::At { fetch, .. } => Some(fetch),
-        }
-    }
-}
-
-impl From<StartAt> for Place {
-    fn from(start: StartAt) -> Self {
-        match start {
-            StartAt::Earliest => Self::Unknown(Bound::Earliest),
-            StartAt::Latest => Self::Unknown(Bound::Latest),
-            StartAt::Offset(offset) => Self::at(offset),
-        }
-    }
-}
+pub use place::StartAt;
+pub(crate) use place::{Bound, Place, Position};
 
 /// Who leads a partition, according to metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +41,27 @@ pub(crate) struct Trouble {
     pub(crate) cause: Option<ClientError>,
 }
 
+/// What a broker last said of a partition's log; `None` where it did not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LogEnds {
+    /// The first offset that it holds.
+    pub(crate) start: Option<i64>,
+    /// After the last record that all replicas in sync have.
+    pub(crate) high_watermark: Option<i64>,
+    /// The first offset of the first open transaction; the high watermark if there is none.
+    pub(crate) last_stable: Option<i64>,
+}
+
+impl LogEnds {
+    /// The offset after the last record that can be read.
+    pub(crate) fn end(&self, isolation: IsolationLevel) -> Option<i64> {
+        match isolation {
+            IsolationLevel::ReadUncommitted => self.high_watermark,
+            IsolationLevel::ReadCommitted => self.last_stable,
+        }
+    }
+}
+
 /// An assigned partition.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -128,8 +80,14 @@ pub(crate) struct Partition {
     pub(crate) buffered: usize,
     /// Whether what is buffered ends in an error, behind which nothing is fetched.
     pub(crate) halted: bool,
+    /// By the user: nothing is fetched and nothing handed out, and what is buffered is kept.
+    pub(crate) paused: bool,
+    /// About to be given up: nothing is fetched and nothing handed out until then.
+    pub(crate) revoking: bool,
+    pub(crate) ends: LogEnds,
     pub(crate) trouble: Option<Trouble>,
-    /// Failures in a row: since the position moved, or nothing more was there to be read.
+    /// Failures in a row, resets included: since the position moved, or nothing more was there to be
+    /// read.
     pub(crate) failures: u32,
     /// After how many of them a new leader was last tried without a pause.
     hurried: Option<u32>,
@@ -139,20 +97,24 @@ pub(crate) struct Partition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InFlight {
     pub(crate) token: u64,
-    pub(crate) node: BrokerId,
+    /// Who led it; `None` if the answer does not depend on that.
+    pub(crate) leader: Option<BrokerId>,
 }
 
 impl Partition {
-    pub(crate) fn new(name: TopicPartition, version: u64, start: StartAt) -> Self {
+    pub(crate) fn new(name: TopicPartition, version: u64, place: Place) -> Self {
         Self {
             name: Arc::new(name),
             version,
-            place: start.into(),
+            place,
             topic_id: TopicId::ZERO,
             leadership: None,
             in_flight: None,
             buffered: 0,
             halted: false,
+            paused: false,
+            revoking: false,
+            ends: LogEnds::default(),
             trouble: None,
             failures: 0,
             hurried: None,
@@ -166,6 +128,12 @@ impl Partition {
         self.in_flight = None;
         self.buffered = 0;
         self.halted = false;
+    }
+
+    /// Takes up what was asked for about where to begin.
+    pub(crate) fn settle(&mut self, place: Place) {
+        self.place = place;
+        self.trouble = None;
     }
 
     /// As [`Partition::restart`], because the user wants it: what was wrong is forgotten, and the
@@ -189,7 +157,8 @@ impl Partition {
         }
         self.leadership = leadership;
         let Leadership { leader, topic_id, .. } = leadership.unwrap_or(Leadership::NONE);
-        let moved = |asked: InFlight| leader.is_some_and(|leader| leader != asked.node);
+        let moved =
+            |asked: InFlight| asked.leader.is_some_and(|of| leader.is_some_and(|is| is != of));
         if self.in_flight.is_some_and(moved) {
             self.in_flight = None;
         }
@@ -199,8 +168,8 @@ impl Partition {
                 // It was asked of a topic that is no more.
                 self.in_flight = None;
             }
-            // The ends of a log are those of the new one; an offset stays one of the old one.
-            if first || matches!(self.place, Place::Unknown(_)) {
+            // What is still to be asked is asked of the new one; an offset stays one of the old one.
+            if first || !matches!(self.place, Place::At { .. }) {
                 self.topic_id = topic_id;
             }
         }
@@ -221,6 +190,16 @@ impl Partition {
         (!id.is_zero() && !self.topic_id.is_zero() && id != self.topic_id).then_some(id)
     }
 
+    /// Whether its records may be asked for and handed out.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.paused && !self.revoking
+    }
+
+    /// Whether the user is to know of its troubles.
+    pub(crate) fn tells(&self) -> bool {
+        !self.halted && self.is_wanted()
+    }
+
     /// Whether it may be asked for now.
     pub(crate) fn is_free(&self, now: Instant) -> bool {
         self.in_flight.is_none() && !self.halted && self.is_due(now)
@@ -239,14 +218,14 @@ impl Partition {
         now: Instant,
         chance: f64,
     ) {
-        self.pause(backoff, now, chance);
+        self.back_off(backoff, now, chance);
         if let Some(trouble) = &mut self.trouble {
             trouble.cause = Some(cause);
         }
     }
 
     /// Has the next try wait, after a failure that the user has been told.
-    pub(crate) fn pause(&mut self, backoff: Backoff, now: Instant, chance: f64) {
+    pub(crate) fn back_off(&mut self, backoff: Backoff, now: Instant, chance: f64) {
         self.wait_for_topic(now);
         if let Some(trouble) = &mut self.trouble {
             trouble.retry_at = deadline(now, backoff.wait(self.failures, chance));
