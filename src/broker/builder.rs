@@ -1,10 +1,11 @@
 //! From settings to a running cluster.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::cluster::{Cluster, Transport};
 use super::error::ClusterError;
+use super::group::GroupSettings;
 use super::listener;
 use super::shared::{Clock, Shared};
 use super::state::{Defaults, Node, State};
@@ -29,6 +30,7 @@ pub struct ClusterBuilder {
     replication_factor: Option<usize>,
     auto_create_topics: bool,
     first_producer_epoch: i16,
+    groups: GroupSettings,
     topic_configs: Vec<(String, String)>,
     max_request_bytes: usize,
     validate_records: bool,
@@ -48,6 +50,7 @@ impl Default for ClusterBuilder {
             replication_factor: None,
             auto_create_topics: true,
             first_producer_epoch: 0,
+            groups: GroupSettings::default(),
             topic_configs: Vec::new(),
             max_request_bytes: MAX_REQUEST_BYTES,
             validate_records: true,
@@ -106,6 +109,28 @@ impl ClusterBuilder {
     /// a producer comes past the last epoch, 32767, before long, and must ask for another id.
     pub fn first_producer_epoch(self, epoch: i16) -> Self {
         Self { first_producer_epoch: epoch, ..self }
+    }
+
+    /// How long the first rebalance of an empty group waits for more members
+    /// (`group.initial.rebalance.delay.ms`). Default: 0, where Kafka has 3 s, since a test rather has its records at
+    /// once; members that come one after the other then rebalance each time.
+    pub fn group_initial_rebalance_delay(mut self, delay: Duration) -> Self {
+        self.groups.initial_rebalance_delay = delay;
+        self
+    }
+
+    /// The shortest and the longest `session.timeout.ms` that a member may have (`group.min.session.timeout.ms`,
+    /// `group.max.session.timeout.ms`). Default: 6 s and 30 min.
+    pub fn group_session_timeouts(mut self, shortest: Duration, longest: Duration) -> Self {
+        self.groups.min_session_timeout = shortest;
+        self.groups.max_session_timeout = longest;
+        self
+    }
+
+    /// The most members of a group (`group.max.size`). Default: any number.
+    pub fn group_max_size(mut self, members: usize) -> Self {
+        self.groups.max_size = members;
+        self
     }
 
     /// A setting of all topics that do not have their own, by Kafka's name for it in a topic's configuration, such as
@@ -185,6 +210,9 @@ impl ClusterBuilder {
                 self.nodes
             ));
         }
+        if self.groups.min_session_timeout > self.groups.max_session_timeout {
+            return invalid("the shortest session time-out is above the longest".to_owned());
+        }
         if self.first_producer_epoch < 0 {
             return invalid("a producer epoch is not negative".to_owned());
         }
@@ -200,6 +228,7 @@ impl ClusterBuilder {
             auto_create: self.auto_create_topics,
             first_producer_epoch: self.first_producer_epoch,
             topic,
+            groups: self.groups.clone(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The cluster in a test's hand: its commands, and what holds its tasks.
 
+mod group_commands;
 mod log_commands;
 mod writer;
 

@@ -50,15 +50,20 @@
 //! ```
 //!
 //! # What it does
-//! ApiVersions, Metadata (with automatic topic creation), Produce, Fetch, ListOffsets, OffsetForLeaderEpoch, InitProducerId, FindCoordinator,
-//! CreateTopics, CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders, leader epochs,
-//! topic ids, in-sync replicas, `min.insync.replicas`, size and time limits, and the checks of idempotent producers are
-//! Kafka's.
+//! ApiVersions, Metadata (with automatic topic creation), Produce, Fetch, ListOffsets, OffsetForLeaderEpoch,
+//! InitProducerId, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch, CreateTopics,
+//! CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders, leader epochs, topic ids,
+//! in-sync replicas, `min.insync.replicas`, size and time limits, the checks of idempotent producers, and the rules of
+//! consumer groups are Kafka's.
 //!
 //! # Where it differs from Kafka
 //! - Replicas are in step at once: the high watermark is the end of the log, and a change of leader loses nothing
 //!   but in [`Cluster::elect_uncleanly`].
-//! - No groups, no transaction coordinator, no security yet. `InitProducerId` with a transactional id gets
+//! - The first rebalance of a group does not wait for more members, unless
+//!   [`ClusterBuilder::group_initial_rebalance_delay`] says so. Groups and offsets are kept for ever.
+//! - A JoinGroup or SyncGroup whose client sends it again meanwhile is answered with `REBALANCE_IN_PROGRESS`, not left
+//!   without an answer.
+//! - No transaction coordinator, no security yet. `InitProducerId` with a transactional id gets
 //!   `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`; transactions are written by hand with a [`Writer`].
 //! - Fetch sessions are not kept; each answer says so (session id 0), and clients then name all partitions each time.
 //! - A batch that was written but is no longer among the last five of its producer is answered with
@@ -73,6 +78,7 @@ mod connection;
 mod error;
 mod events;
 mod faults;
+mod group;
 mod handlers;
 mod inspect;
 mod listener;
@@ -95,6 +101,7 @@ pub use self::cluster::{Cluster, NewRecord, Writer};
 pub use self::error::ClusterError;
 pub use self::events::Event;
 pub use self::faults::{Action, Fault};
+pub use self::group::{CommittedOffset, GroupDescription, GroupMember};
 pub use self::inspect::{StoredBatch, StoredRecord};
 pub use self::topic_spec::TopicSpec;
 pub use crate::protocol::ApiKey;

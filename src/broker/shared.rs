@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) validate_records: bool,
     /// A log grew, or its leader is another: fetches that wait look again.
     pub(crate) changed: Notify,
+    /// A group changed: those that wait for it look again.
+    pub(crate) groups: Notify,
     /// A request was received.
     pub(crate) received: Notify,
 }
@@ -54,6 +56,7 @@ impl Shared {
             max_request_bytes,
             validate_records,
             changed: Notify::new(),
+            groups: Notify::new(),
             received: Notify::new(),
         }
     }
@@ -67,6 +70,30 @@ impl Shared {
     pub(crate) fn change<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         let result = self.with(f);
         self.changed.notify_waiters();
+        self.groups.notify_waiters();
+        result
+    }
+
+    /// Does what time has brought to a group.
+    pub(crate) fn advance_group(&self, name: &str) {
+        if self.with(|state| state.groups.advance(Instant::now(), name)) {
+            self.groups.notify_waiters();
+        }
+    }
+
+    /// Waits until `changed`, a notification of [`Shared::groups`], or until time changes the group.
+    pub(crate) async fn group_changes(&self, name: &str, changed: impl Future<Output = ()>) {
+        match self.with(|state| state.groups.next_deadline(name)) {
+            // Either way the next look decides.
+            Some(deadline) => drop(tokio::time::timeout_at(deadline, changed).await),
+            None => changed.await,
+        }
+    }
+
+    /// Changes groups at the present time, and wakes those who wait for one.
+    pub(crate) fn change_groups<T>(&self, f: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let result = self.with(|state| f(state, Instant::now()));
+        self.groups.notify_waiters();
         result
     }
 }

@@ -3,11 +3,12 @@
 //! It does what Kafka's controller does, at once and in one place: there is no moment at which two nodes disagree. What
 //! a node answers to a request is decided in the handlers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::events::{Event, Events};
 use super::faults::Faults;
+use super::group::{GroupSettings, Groups};
 use super::partition::{Partition, ValidBatch};
 use super::producer_state::Appended;
 use super::topic_config::{TopicConfig, illegal_name};
@@ -61,6 +62,7 @@ pub(crate) struct Defaults {
     pub(crate) auto_create: bool,
     pub(crate) first_producer_epoch: i16,
     pub(crate) topic: TopicConfig,
+    pub(crate) groups: GroupSettings,
 }
 
 /// Where the partitions of a new topic go.
@@ -81,6 +83,7 @@ pub(crate) struct State {
     pub(crate) events: Events,
     pub(crate) faults: Faults,
     pub(crate) transactions: Transactions,
+    pub(crate) groups: Groups,
     /// Requests received, by API.
     pub(crate) requests: HashMap<ApiKey, u64>,
     topics: BTreeMap<String, Topic>,
@@ -98,11 +101,14 @@ impl State {
         for (&node, _) in nodes.iter().filter(|(_, node)| node.running) {
             events.push(Event::NodeStarted { node });
         }
+        let ids: Vec<BrokerId> = nodes.keys().copied().collect();
+        let groups = Groups::new(&ids, defaults.groups.clone(), rng.fork());
         Self {
             cluster_id,
             defaults,
             nodes,
             events,
+            groups,
             faults: Faults::default(),
             transactions: Transactions::default(),
             requests: HashMap::new(),
@@ -311,6 +317,7 @@ impl State {
     pub(crate) fn delete_topic(&mut self, name: &str) -> Option<TopicId> {
         let topic = self.topics.remove(name)?;
         self.names.remove(&topic.id);
+        self.groups.topic_deleted(name);
         self.events.push(Event::TopicDeleted { topic: name.to_owned(), id: topic.id });
         Some(topic.id)
     }
@@ -323,6 +330,8 @@ impl State {
         }
         self.events.push(Event::NodeStopped { node: id });
         self.change_leaders(|partition| partition.node_stopped(id));
+        let running: BTreeSet<BrokerId> = self.live().map(|(id, _)| id).collect();
+        self.groups.node_stopped(id, &running);
         true
     }
 
@@ -335,6 +344,7 @@ impl State {
         self.events.push(Event::NodeStarted { node: id });
         let live = self.live().map(|(id, _)| id).collect();
         self.change_leaders(|partition| partition.node_started(id, &live));
+        self.groups.node_started(id);
         true
     }
 
@@ -396,6 +406,16 @@ impl State {
             self.events.push(Event::LeaderChanged { partition: of.clone(), leader, epoch });
         }
         Some(end_offset)
+    }
+
+    /// Makes a node the coordinator of a group and of those that share its partition of `__consumer_offsets`.
+    pub(crate) fn move_coordinator(&mut self, group: &str, to: BrokerId) -> Result<(), Refusal> {
+        if !self.is_live(to) {
+            let message = format!("Node {to} does not run.");
+            return Err(Refusal::new(ErrorCode::BROKER_NOT_AVAILABLE, message));
+        }
+        self.groups.move_coordinator(group, to);
+        Ok(())
     }
 
     /// Makes a node in the ISR the leader. A node that is no replica yet becomes one in place of the old leader, as

@@ -39,6 +39,9 @@ fn types_cross_threads_and_print() {
     shared::<broker::Fault>();
     shared::<broker::NewRecord>();
     owned::<broker::Writer>();
+    shared::<broker::GroupDescription>();
+    shared::<broker::GroupMember>();
+    shared::<broker::CommittedOffset>();
     shared::<TypedProducer<serialize::StringSerializer, serialize::VoidSerializer>>();
     shared::<serialize::SerializeWith<str, fn(&str)>>();
     shared::<Metric>();

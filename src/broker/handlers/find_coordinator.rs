@@ -1,6 +1,7 @@
 //! FindCoordinator: which node coordinates a group, a transactional id or a share group.
 //!
-//! A key always belongs to the same node while that one runs, and to the next running one after it otherwise.
+//! A group belongs to whom [`Placement`](crate::broker::group) says. Any other key always belongs to the same node while
+//! that one runs, and to the next running one after it otherwise.
 
 use super::{Answer, Context, Handle, endpoint};
 use crate::broker::state::State;
@@ -12,6 +13,7 @@ use crate::types::{BrokerId, TopicPartition};
 
 /// Group, transaction, share group.
 const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=2;
+const GROUP: i8 = 0;
 /// From this version on several keys are asked for at once (KIP-699).
 const BATCHED_FROM: i16 = 4;
 
@@ -22,7 +24,7 @@ impl Handle for FindCoordinatorRequest {
                 if !KEY_TYPES.contains(&self.key_type) {
                     return Err(ErrorCode::INVALID_REQUEST);
                 }
-                cx.shared.with(|state| coordinator(state, key))
+                cx.shared.with(|state| coordinator(state, self.key_type, key))
             });
             answer(key, found)
         };
@@ -63,7 +65,16 @@ fn answer(key: &str, found: Result<(BrokerId, (String, i32)), ErrorCode>) -> Coo
     }
 }
 
-fn coordinator(state: &State, key: &str) -> Result<(BrokerId, (String, i32)), ErrorCode> {
+fn coordinator(
+    state: &State,
+    key_type: i8,
+    key: &str,
+) -> Result<(BrokerId, (String, i32)), ErrorCode> {
+    if key_type == GROUP {
+        let id = state.groups.placement.coordinator(key);
+        let found = id.and_then(|id| Some((id, endpoint(state.nodes.get(&id)?))));
+        return found.ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE);
+    }
     let hash =
         key.bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
     let first = hash % state.nodes.len().max(1);

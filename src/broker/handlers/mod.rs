@@ -11,9 +11,12 @@ mod create_topics;
 mod delete_topics;
 mod fetch;
 mod find_coordinator;
+mod groups;
 mod init_producer_id;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 
@@ -30,9 +33,12 @@ use crate::protocol::header::{RequestHeader, decode_request_header, encode_respo
 use crate::protocol::messages::{
     api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest,
     create_topics::CreateTopicsRequest, delete_topics::DeleteTopicsRequest, fetch::FetchRequest,
-    find_coordinator::FindCoordinatorRequest, init_producer_id::InitProducerIdRequest,
-    list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
+    init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest,
+    leave_group::LeaveGroupRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    offset_commit::OffsetCommitRequest, offset_fetch::OffsetFetchRequest,
     offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest,
+    sync_group::SyncGroupRequest,
 };
 use crate::protocol::{ApiKey, Message, Reader, Request, VersionRange};
 use crate::types::{BrokerId, TopicPartition};
@@ -111,6 +117,11 @@ impl Context<'_> {
         concerned.then_some(code)
     }
 
+    /// Whether a fault struck that waited for a partition.
+    fn concerns_partition(&self) -> bool {
+        self.strike.as_ref().is_some_and(|strike| strike.partition.is_some())
+    }
+
     /// As [`Context::apply`], for something that concerns a topic as a whole.
     fn apply_topic<T, E: From<ErrorCode>>(
         &self,
@@ -153,7 +164,13 @@ served! {
     FetchRequest,
     ListOffsetsRequest,
     MetadataRequest,
+    OffsetCommitRequest,
+    OffsetFetchRequest,
     FindCoordinatorRequest,
+    JoinGroupRequest,
+    HeartbeatRequest,
+    LeaveGroupRequest,
+    SyncGroupRequest,
     ApiVersionsRequest,
     CreateTopicsRequest,
     DeleteTopicsRequest,

@@ -13,6 +13,7 @@ fn cluster(nodes: i32) -> State {
         auto_create: true,
         first_producer_epoch: 0,
         topic: TopicConfig::default(),
+        groups: crate::broker::group::GroupSettings::default(),
     };
     State::new((1..=nodes).map(node).collect(), defaults, 1)
 }

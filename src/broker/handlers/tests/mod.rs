@@ -1,9 +1,11 @@
 //! Each API over an in-memory stream, with real frames.
 
 mod fetch;
+mod groups;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
+mod offsets;
 mod produce;
 mod topics;
 mod transactions;
