@@ -30,8 +30,8 @@ pub use consumer::{
 };
 pub use error::{
     Cause, ClientError, CloseError, ConfigError, ConsumerError, DeliveryError, DeliveryErrorKind,
-    DisconnectReason, ErrorCode, FatalError, Peer, Persistence, ProduceError, SendError,
-    SerializationError, VersionSpan,
+    DisconnectReason, ErrorCode, FatalError, GroupError, Peer, Persistence, ProduceError,
+    SendError, SerializationError, VersionSpan,
 };
 pub use metrics::{Metric, MetricValue, Metrics};
 pub use producer::{

@@ -142,6 +142,23 @@ pub struct ConsumerGroupMetadata {
     pub group_instance_id: Option<String>,
 }
 
+impl ConsumerGroupMetadata {
+    /// Somebody who commits offsets of a group without being a member of it.
+    pub fn no_member(group_id: impl Into<String>) -> Self {
+        Self {
+            group_id: group_id.into(),
+            generation_id: -1,
+            member_id: String::new(),
+            group_instance_id: None,
+        }
+    }
+
+    /// Whether it names a member of a generation.
+    pub fn is_member(&self) -> bool {
+        self.generation_id >= 0 && !self.member_id.is_empty()
+    }
+}
+
 /// A header of a record to be written: a name, and bytes or nothing.
 ///
 /// Names may repeat within a record; their order is kept.

@@ -61,7 +61,7 @@ const CONSUMER: &str = "
     records      ->                                               | types record
     subscription ->                                               | types time error config
     fetcher      -> records subscription                          | types time error config protocol record client
-    group        ->                                               | types protocol
+    group        ->                                               | types time error protocol
     lookup       -> subscription                                  | types time error protocol client
     collector    -> records fetcher                               | time error
     driver       -> subscription fetcher                          | types time error protocol client
@@ -86,7 +86,7 @@ const PURE: [&str; 18] = [
     "src/producer/sender",
     "src/producer/sequencer",
     "src/consumer/fetcher",
-    "src/consumer/group/assign",
+    "src/consumer/group",
     "src/consumer/subscription",
 ];
 

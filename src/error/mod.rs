@@ -4,6 +4,7 @@ mod client;
 mod code;
 mod config;
 mod consumer;
+mod group;
 mod produce;
 mod serialization;
 
@@ -11,6 +12,7 @@ pub use client::{ClientError, DisconnectReason, Peer, VersionSpan};
 pub use code::ErrorCode;
 pub use config::ConfigError;
 pub use consumer::ConsumerError;
+pub use group::GroupError;
 pub(crate) use produce::History;
 pub use produce::{
     Cause, CloseError, DeliveryError, DeliveryErrorKind, FatalError, Persistence, ProduceError,

@@ -10,7 +10,7 @@ use milena::{
     Acknowledgement, Acks, AssignmentStrategy, BrokerId, Cause, ClientError, CloseError,
     Compression, ConfigError, Consumer, ConsumerBuilder, ConsumerConfig, ConsumerError,
     ConsumerGroupMetadata, ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind,
-    DisconnectReason, ErrorCode, FatalError, GroupProtocol, Header, InterceptedRecord,
+    DisconnectReason, ErrorCode, FatalError, GroupError, GroupProtocol, Header, InterceptedRecord,
     IsolationLevel, Metric, MetricValue, Metrics, OffsetAndMetadata, OffsetReset, OwnedRecord,
     PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError,
     Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordHeader,
@@ -118,6 +118,7 @@ fn errors_are_errors_and_can_be_kept() {
     error::<CloseError>();
     error::<DeliveryError>();
     error::<FatalError>();
+    error::<GroupError>();
     error::<ProduceError>();
     error::<ConsumerError>();
     error::<SendError>();
