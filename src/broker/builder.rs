@@ -14,6 +14,8 @@ use crate::types::BrokerId;
 
 /// `socket.request.max.bytes`
 const MAX_REQUEST_BYTES: usize = 100 * 1024 * 1024;
+/// `max.incremental.fetch.session.cache.slots`
+const FETCH_SESSION_SLOTS: usize = 1000;
 /// The port that nodes without TCP claim to have.
 const IN_MEMORY_PORT: u16 = 9092;
 
@@ -31,6 +33,8 @@ pub struct ClusterBuilder {
     auto_create_topics: bool,
     first_producer_epoch: i16,
     groups: GroupSettings,
+    fetch_session_slots: usize,
+    rack_aware: bool,
     topic_configs: Vec<(String, String)>,
     max_request_bytes: usize,
     validate_records: bool,
@@ -51,6 +55,8 @@ impl Default for ClusterBuilder {
             auto_create_topics: true,
             first_producer_epoch: 0,
             groups: GroupSettings::default(),
+            fetch_session_slots: FETCH_SESSION_SLOTS,
+            rack_aware: false,
             topic_configs: Vec::new(),
             max_request_bytes: MAX_REQUEST_BYTES,
             validate_records: true,
@@ -131,6 +137,19 @@ impl ClusterBuilder {
     pub fn group_max_size(mut self, members: usize) -> Self {
         self.groups.max_size = members;
         self
+    }
+
+    /// How many incremental fetch sessions a node keeps (`max.incremental.fetch.session.cache.slots`). Default: 1000. With
+    /// 0, clients must name all of their partitions in each fetch.
+    pub fn fetch_session_slots(self, slots: usize) -> Self {
+        Self { fetch_session_slots: slots, ..self }
+    }
+
+    /// Whether leaders send consumers that tell their rack (`client.rack`) to a replica in it, as with Kafka's
+    /// `RackAwareReplicaSelector` as `replica.selector.class` (KIP-392). Default: false. Nodes get racks by
+    /// [`ClusterBuilder::rack`].
+    pub fn rack_aware_fetching(self, on: bool) -> Self {
+        Self { rack_aware: on, ..self }
     }
 
     /// A setting of all topics that do not have their own, by Kafka's name for it in a topic's configuration, such as
@@ -227,6 +246,8 @@ impl ClusterBuilder {
             replication_factor,
             auto_create: self.auto_create_topics,
             first_producer_epoch: self.first_producer_epoch,
+            fetch_session_slots: self.fetch_session_slots,
+            rack_aware: self.rack_aware,
             topic,
             groups: self.groups.clone(),
         })

@@ -62,7 +62,7 @@ where
             // As in Kafka, a request that was received is applied even if nobody is left to be told.
             answer.await
         };
-        let Reply { frame, delay, mute } = reply?;
+        let Reply { frame, delay, mute, pause } = reply?;
         muted |= mute;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
@@ -71,6 +71,9 @@ where
             && write_all(&mut stream, &segments).await.is_err()
         {
             return Ok(());
+        }
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
     }
     Ok(())

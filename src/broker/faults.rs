@@ -29,6 +29,9 @@ pub enum Action {
     Error(ErrorCode),
     /// The request is applied and answered with this error code all the same.
     ErrorAfter(ErrorCode),
+    /// The client is over a quota: the request is applied and answered with this `throttle_time_ms`, a Fetch without
+    /// records, and no further request of that connection is looked at until then (KIP-219).
+    Throttle(Duration),
 }
 
 /// A fault for [`Cluster::inject`](super::Cluster::inject).
@@ -95,6 +98,11 @@ impl Fault {
     /// [`Action::ErrorAfter`] for the next request of `api`.
     pub fn error_after(api: ApiKey, code: ErrorCode) -> Self {
         Self::new(api, Action::ErrorAfter(code))
+    }
+
+    /// [`Action::Throttle`] for the next request of `api`.
+    pub fn throttle(api: ApiKey, time: Duration) -> Self {
+        Self::new(api, Action::Throttle(time))
     }
 
     /// Strikes `n` times instead of once.

@@ -54,18 +54,17 @@
 //! InitProducerId, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch, CreateTopics,
 //! CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders, leader epochs, topic ids,
 //! in-sync replicas, `min.insync.replicas`, size and time limits, the checks of idempotent producers, and the rules of
-//! consumer groups are Kafka's.
+//! consumer groups are Kafka's, and so are fetch sessions, isolation levels and racks.
 //!
 //! # Where it differs from Kafka
 //! - Replicas are in step at once: the high watermark is the end of the log, and a change of leader loses nothing
-//!   but in [`Cluster::elect_uncleanly`].
+//!   but in [`Cluster::elect_uncleanly`]. Followers fall behind by [`Cluster::hold_replica`] alone.
 //! - The first rebalance of a group does not wait for more members, unless
 //!   [`ClusterBuilder::group_initial_rebalance_delay`] says so. Groups and offsets are kept for ever.
 //! - A JoinGroup or SyncGroup whose client sends it again meanwhile is answered with `REBALANCE_IN_PROGRESS`, not left
 //!   without an answer.
 //! - No transaction coordinator, no security yet. `InitProducerId` with a transactional id gets
 //!   `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`; transactions are written by hand with a [`Writer`].
-//! - Fetch sessions are not kept; each answer says so (session id 0), and clients then name all partitions each time.
 //! - A batch that was written but is no longer among the last five of its producer is answered with
 //!   `DUPLICATE_SEQUENCE_NUMBER`, which tells the producer that nothing is lost. Current brokers say
 //!   `OUT_OF_ORDER_SEQUENCE_NUMBER`; a [`Fault`] can give that.
@@ -78,6 +77,7 @@ mod connection;
 mod error;
 mod events;
 mod faults;
+mod fetch_session;
 mod group;
 mod handlers;
 mod inspect;
@@ -85,6 +85,7 @@ mod listener;
 mod log;
 mod partition;
 mod producer_state;
+mod rack;
 mod recovery;
 mod shared;
 mod stable;

@@ -3,7 +3,7 @@
 //! Replicas share one log here: what the leader has, each replica in the ISR has at once, so the high watermark is the
 //! log's end. Batches come in validated; this file does not look into them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::compact;
 use super::log::{Log, NewBatch};
@@ -37,6 +37,8 @@ pub(crate) struct Partition {
     pub(crate) log: Log,
     pub(crate) producers: ProducerStates,
     pub(crate) stability: Stability,
+    /// Followers that copy nothing, and where their logs end.
+    held: BTreeMap<BrokerId, i64>,
 }
 
 impl Partition {
@@ -52,6 +54,7 @@ impl Partition {
             log,
             producers: ProducerStates::default(),
             stability: Stability::default(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -67,13 +70,53 @@ impl Partition {
 
     /// Whether `node` leads in the epoch that a client believes in (-1: it does not say), as `Partition.getLocalLog`.
     pub(crate) fn check_leader(&self, node: BrokerId, client_epoch: i32) -> Result<(), ErrorCode> {
-        match client_epoch {
-            -1 => {}
-            older if older < self.leader_epoch => return Err(ErrorCode::FENCED_LEADER_EPOCH),
-            newer if newer > self.leader_epoch => return Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
-            _ => {}
-        }
+        self.check_epoch(client_epoch)?;
         if self.leader == Some(node) { Ok(()) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
+    }
+
+    /// Whether `node` has a replica to read from, in the epoch that a client believes in.
+    pub(crate) fn check_replica(&self, node: BrokerId, client_epoch: i32) -> Result<(), ErrorCode> {
+        self.check_epoch(client_epoch)?;
+        let has =
+            self.leader == Some(node) || self.leader.is_some() && self.replicas.contains(&node);
+        if has { Ok(()) } else { Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) }
+    }
+
+    fn check_epoch(&self, client_epoch: i32) -> Result<(), ErrorCode> {
+        match client_epoch {
+            -1 => Ok(()),
+            older if older < self.leader_epoch => Err(ErrorCode::FENCED_LEADER_EPOCH),
+            newer if newer > self.leader_epoch => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the log ends that `node` has.
+    pub(crate) fn end_at(&self, node: BrokerId) -> i64 {
+        let end = self.log.end_offset();
+        self.held.get(&node).map_or(end, |&held| held.min(end))
+    }
+
+    /// A follower copies nothing more: it falls out of the ISR, and serves what it has.
+    pub(crate) fn hold(&mut self, node: BrokerId) {
+        if self.leader != Some(node) && self.replicas.contains(&node) {
+            self.held.insert(node, self.log.end_offset());
+            self.isr.retain(|&replica| replica != node);
+        }
+    }
+
+    /// The followers that were held catch up; `live` are the nodes that run.
+    pub(crate) fn release(&mut self, live: &BTreeSet<BrokerId>) {
+        self.held.clear();
+        self.catch_up(live);
+    }
+
+    /// With a leader, every replica that runs and is not held is in sync.
+    fn catch_up(&mut self, live: &BTreeSet<BrokerId>) {
+        if self.leader.is_some() {
+            let in_sync = |node: &&BrokerId| live.contains(node) && !self.held.contains_key(node);
+            self.isr = self.replicas.iter().filter(in_sync).copied().collect();
+        }
     }
 
     /// Whether enough replicas are in sync to take a batch with these `acks` (`min.insync.replicas`).
@@ -164,10 +207,7 @@ impl Partition {
         if leads_again {
             self.lead(Some(node));
         }
-        if self.leader.is_some() {
-            let running = self.replicas.iter().filter(|replica| live.contains(replica));
-            self.isr = running.copied().collect();
-        }
+        self.catch_up(live);
         leads_again
     }
 
@@ -275,6 +315,24 @@ mod tests {
         ] {
             assert_eq!(p.check_leader(node, epoch), expected, "{node} {epoch}");
         }
+    }
+
+    #[test]
+    fn a_follower_that_is_held_serves_what_it_has() {
+        let mut p = partition(&[A, B]);
+        p.append(batch(0), &TopicConfig::default()).unwrap();
+        p.hold(B);
+        p.hold(A);
+        p.hold(C);
+        p.append(batch(1), &TopicConfig::default()).unwrap();
+        assert_eq!((p.end_at(A), p.end_at(B), p.isr.as_slice()), (2, 1, &[A][..]));
+        assert!(!p.node_started(C, &[A, B].into()));
+        assert_eq!(p.isr, [A], "still held");
+        assert_eq!(p.check_replica(B, 0), Ok(()));
+        assert_eq!(p.check_replica(B, 1), Err(ErrorCode::UNKNOWN_LEADER_EPOCH));
+        assert_eq!(p.check_replica(C, 0), Err(ErrorCode::NOT_LEADER_OR_FOLLOWER));
+        p.release(&[A, B].into());
+        assert_eq!((p.end_at(B), p.isr.as_slice()), (2, &[A, B][..]));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::events::{Event, Events};
 use super::faults::Faults;
+use super::fetch_session::FetchSessions;
 use super::group::{GroupSettings, Groups};
 use super::partition::{Partition, ValidBatch};
 use super::producer_state::Appended;
@@ -61,6 +62,10 @@ pub(crate) struct Defaults {
     /// `auto.create.topics.enable`
     pub(crate) auto_create: bool,
     pub(crate) first_producer_epoch: i16,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub(crate) fetch_session_slots: usize,
+    /// Whether `replica.selector.class` is Kafka's `RackAwareReplicaSelector`.
+    pub(crate) rack_aware: bool,
     pub(crate) topic: TopicConfig,
     pub(crate) groups: GroupSettings,
 }
@@ -84,6 +89,8 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
+    /// Those of each node.
+    pub(crate) fetch_sessions: BTreeMap<BrokerId, FetchSessions>,
     /// Requests received, by API.
     pub(crate) requests: HashMap<ApiKey, u64>,
     topics: BTreeMap<String, Topic>,
@@ -103,10 +110,14 @@ impl State {
         }
         let ids: Vec<BrokerId> = nodes.keys().copied().collect();
         let groups = Groups::new(&ids, defaults.groups.clone(), rng.fork());
+        let slots = defaults.fetch_session_slots;
+        let sessions = |&node: &BrokerId| (node, FetchSessions::new(slots, rng.u64(..)));
+        let fetch_sessions = nodes.keys().map(sessions).collect();
         Self {
             cluster_id,
             defaults,
             nodes,
+            fetch_sessions,
             events,
             groups,
             faults: Faults::default(),
@@ -329,6 +340,9 @@ impl State {
             _ => return false,
         }
         self.events.push(Event::NodeStopped { node: id });
+        if let Some(sessions) = self.fetch_sessions.get_mut(&id) {
+            sessions.clear();
+        }
         self.change_leaders(|partition| partition.node_stopped(id));
         let running: BTreeSet<BrokerId> = self.live().map(|(id, _)| id).collect();
         self.groups.node_stopped(id, &running);

@@ -5,7 +5,7 @@ use crate::broker::error::ClusterError;
 use crate::broker::partition::Partition;
 use crate::error::ErrorCode;
 use crate::record::RecordError;
-use crate::types::TopicPartition;
+use crate::types::{BrokerId, TopicPartition};
 
 impl Cluster {
     /// Changes a partition and wakes those who wait for it.
@@ -52,6 +52,44 @@ impl Cluster {
         let partition = TopicPartition::new(topic, partition);
         let elected = self.handle.shared.change(|state| state.elect_uncleanly(&partition, offset));
         elected.ok_or(ClusterError::UnknownPartition(partition))
+    }
+
+    /// Makes a follower copy nothing more from its leader: it falls out of the ISR, and serves what it has to consumers
+    /// that are sent to it. It does nothing to a leader, or a node without a replica.
+    ///
+    /// # Errors
+    /// [`ClusterError::UnknownPartition`].
+    pub fn hold_replica(
+        &self,
+        topic: &str,
+        partition: i32,
+        node: BrokerId,
+    ) -> Result<(), ClusterError> {
+        self.change_partition(topic, partition, |partition| partition.hold(node))
+    }
+
+    /// Lets the followers of a partition that were held catch up.
+    ///
+    /// # Errors
+    /// [`ClusterError::UnknownPartition`].
+    pub fn release_replicas(&self, topic: &str, partition: i32) -> Result<(), ClusterError> {
+        let live = self.state(|state| state.live().map(|(id, _)| id).collect());
+        self.change_partition(topic, partition, |partition| partition.release(&live))
+    }
+
+    /// Makes a node forget its fetch sessions, as if others had taken their places: the next fetch of each gets
+    /// `FETCH_SESSION_ID_NOT_FOUND`.
+    ///
+    /// # Errors
+    /// [`ClusterError::UnknownNode`].
+    pub fn evict_fetch_sessions(&self, node: BrokerId) -> Result<(), ClusterError> {
+        self.state(|state| match state.fetch_sessions.get_mut(&node) {
+            Some(sessions) => {
+                sessions.clear();
+                Ok(())
+            }
+            None => Err(ClusterError::UnknownNode(node)),
+        })
     }
 
     /// Compacts all partitions of a topic, whatever its `cleanup.policy`: of each key the last record stays, records

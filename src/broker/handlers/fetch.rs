@@ -1,39 +1,51 @@
 //! Fetch: reads batches, and waits for some if there are not enough yet.
 //!
-//! Fetch sessions are not kept: each answer has session id 0, which tells the client to name all of its partitions each
-//! time (KIP-227). The high watermark is the log's end.
+//! ```text
+//! request -> session: which partitions? -> wait until there is enough to say -> read each -> session: what is news?
+//! ```
+//!
+//! The high watermark is the log's end. Consumers that tell their rack, from version 11 on, are served by followers too
+//! (KIP-392).
 
-use std::collections::BTreeSet;
+mod read;
+
 use std::pin::pin;
 use std::time::Duration;
 
 use super::{Answer, Context, Handle, endpoint};
-use crate::broker::log::{OffsetOutOfRange, ReadLimit};
-use crate::broker::partition::Partition;
-use crate::broker::stable::Aborted;
+use crate::broker::fetch_session::{Asked, Key, Kind};
 use crate::broker::state::State;
 use crate::error::ErrorCode;
 use crate::protocol::messages::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchLeaderIdAndEpoch, FetchNodeEndpoint, FetchPartition,
-    FetchPartitionData, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse,
+    FetchNodeEndpoint, FetchPartition, FetchPartitionData, FetchRequest, FetchResponse, FetchTopic,
+    FetchableTopicResponse,
 };
 use crate::time::Instant;
-use crate::types::{BrokerId, TopicPartition};
+use crate::types::TopicPartition;
+
+use self::read::Reading;
 
 /// From this version on topics are named by id.
 const BY_ID_FROM: i16 = 13;
-/// From this version on the answer says who leads instead (KIP-951).
-const LEADER_HINT_FROM: i16 = 16;
-const READ_COMMITTED: i8 = 1;
-/// `fetch.max.bytes` of a broker.
-const MAX_BYTES: usize = 55 * 1024 * 1024;
 
 impl Handle for FetchRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<FetchResponse> {
-        if self.session_id != 0 {
-            let error_code = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
+        if let Some(error_code) = cx.injected(None, false).filter(|&code| is_of_session(code)) {
             return Answer::Respond(FetchResponse { error_code, ..Default::default() });
         }
+        let by_id = cx.version >= BY_ID_FROM;
+        let begun = cx.shared.with(|state| {
+            let sessions = state.fetch_sessions.get_mut(&cx.node)?;
+            Some(sessions.begin(&self, by_id, cx.shared.clock.now_ms()))
+        });
+        let (kind, asked) = match begun {
+            Some(Ok(begun)) => begun,
+            Some(Err(error_code)) => {
+                return Answer::Respond(FetchResponse { error_code, ..Default::default() });
+            }
+            None => return Answer::Close("this node does not run".to_owned()),
+        };
+        let reading = Reading { cx, request: &self, asked };
         let wait = Duration::from_millis(u64::try_from(self.max_wait_ms).unwrap_or(0));
         let deadline = Instant::now() + wait;
         loop {
@@ -42,7 +54,7 @@ impl Handle for FetchRequest {
             changed.as_mut().enable();
             let answer_now = Instant::now() >= deadline;
             let response = cx.shared.with(|state| {
-                (answer_now || is_enough(cx, state, &self)).then(|| read(cx, state, &self))
+                (answer_now || reading.is_enough(state)).then(|| respond(&reading, state, kind))
             });
             if let Some(response) = response {
                 return Answer::Respond(response);
@@ -54,167 +66,82 @@ impl Handle for FetchRequest {
 
     fn names(&self, state: &State, partition: &TopicPartition) -> bool {
         let index = |asked: &FetchPartition| asked.partition == partition.partition;
-        self.topics.iter().any(|topic| {
-            name_in(state, topic) == Some(&partition.topic) && topic.partitions.iter().any(index)
-        })
+        let named = |topic: &FetchTopic| topic.partitions.iter().any(index);
+        let is_topic = |name: &str, id| {
+            let name = if name.is_empty() { state.name_of(id) } else { Some(name) };
+            name == Some(partition.topic.as_str())
+        };
+        // An id is of one node's session; which node it is, is not known here.
+        let mut kept = state.fetch_sessions.values().flat_map(|of| of.partitions(self.session_id));
+        let of_session =
+            |key: &Key| key.partition == partition.partition && is_topic(&key.topic, key.topic_id);
+        self.topics.iter().any(|topic| is_topic(&topic.topic, topic.topic_id) && named(topic))
+            || kept.any(of_session)
     }
+
+    fn throttle(response: &mut FetchResponse, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
+}
+
+/// Codes that stand for the whole answer.
+fn is_of_session(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::FETCH_SESSION_ID_NOT_FOUND
+            | ErrorCode::INVALID_FETCH_SESSION_EPOCH
+            | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
+    )
+}
+
+fn respond(reading: &Reading<'_>, state: &mut State, kind: Kind) -> FetchResponse {
+    let cx = reading.cx;
+    if cx.throttles() {
+        // A client over its quota gets nothing, and a session is not told what the client is not.
+        let session_id = if let Kind::Incremental { id, .. } = kind { id } else { 0 };
+        return FetchResponse { session_id, ..Default::default() };
+    }
+    let (answer, leaders) = reading.read(state);
+    let node_endpoints = leaders.iter().filter_map(|&id| {
+        let node = state.nodes.get(&id)?;
+        let (host, port) = endpoint(node);
+        Some(FetchNodeEndpoint { node_id: id.0, host, port, rack: node.rack.clone() })
+    });
+    let node_endpoints = node_endpoints.collect();
+    let now = cx.shared.clock.now_ms();
+    let finished =
+        state.fetch_sessions.get_mut(&cx.node).map(|sessions| sessions.finish(kind, answer, now));
+    match finished {
+        Some(Ok((session_id, answer))) => {
+            let responses = by_topic(answer);
+            FetchResponse { session_id, responses, node_endpoints, ..Default::default() }
+        }
+        Some(Err(error_code)) => FetchResponse { error_code, ..Default::default() },
+        None => FetchResponse::default(),
+    }
+}
+
+/// Partitions that follow each other go under one topic; their order stays.
+fn by_topic(answer: Vec<(Key, FetchPartitionData)>) -> Vec<FetchableTopicResponse> {
+    let mut topics: Vec<FetchableTopicResponse> = Vec::new();
+    for (Key { topic, topic_id, .. }, data) in answer {
+        match topics.last_mut() {
+            Some(last) if last.topic == topic && last.topic_id == topic_id => {
+                last.partitions.push(data);
+            }
+            _ => {
+                topics.push(FetchableTopicResponse { topic, topic_id, partitions: vec![data] });
+            }
+        }
+    }
+    topics
 }
 
 /// The name of a topic, which by version is given as such or as an id.
-fn name_in<'a>(state: &'a State, topic: &'a FetchTopic) -> Option<&'a str> {
-    if topic.topic_id.is_zero() { Some(&topic.topic) } else { state.name_of(topic.topic_id) }
-}
-
-/// How far a reader may go.
-fn bound(request: &FetchRequest, partition: &Partition) -> i64 {
-    if request.isolation_level == READ_COMMITTED {
-        partition.last_stable_offset()
+fn name_of<'a>(state: &'a State, version: i16, asked: &'a Asked) -> Result<&'a str, ErrorCode> {
+    if version >= BY_ID_FROM {
+        state.name_of(asked.key.topic_id).ok_or(ErrorCode::UNKNOWN_TOPIC_ID)
     } else {
-        partition.high_watermark()
+        Ok(&asked.key.topic)
     }
-}
-
-/// Whether an answer would say something: an error, or `fetch.min.bytes` of records.
-fn is_enough(cx: &Context<'_>, state: &State, request: &FetchRequest) -> bool {
-    let enough = usize::try_from(request.min_bytes.min(request.max_bytes)).unwrap_or(0);
-    let mut bytes = 0;
-    for topic in &request.topics {
-        for asked in &topic.partitions {
-            match look(cx, state, topic, asked) {
-                Ok((partition, None)) => {
-                    let before = bound(request, partition);
-                    bytes += partition.log.readable_bytes(asked.fetch_offset, before, enough);
-                }
-                _ => return true,
-            }
-        }
-    }
-    request.topics.is_empty() || bytes >= enough
-}
-
-/// The partition, and where it diverges from what the reader has seen, if it does (KIP-320).
-fn look<'a>(
-    cx: &Context<'_>,
-    state: &'a State,
-    topic: &FetchTopic,
-    asked: &FetchPartition,
-) -> Result<(&'a Partition, Option<EpochEndOffset>), ErrorCode> {
-    let by_id = cx.version >= BY_ID_FROM;
-    let unknown =
-        if by_id { ErrorCode::UNKNOWN_TOPIC_ID } else { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION };
-    let name = if by_id { state.name_of(topic.topic_id) } else { Some(topic.topic.as_str()) };
-    let name = name.ok_or(unknown)?;
-    cx.apply(Some((name, asked.partition)), || {
-        let partition =
-            state.partition(name, asked.partition).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-        partition.check_leader(cx.node, asked.current_leader_epoch)?;
-        let log = &partition.log;
-        if asked.last_fetched_epoch >= 0 {
-            let (epoch, end_offset) =
-                log.end_of_epoch(asked.last_fetched_epoch).ok_or(ErrorCode::OFFSET_OUT_OF_RANGE)?;
-            // What is before the log's start is out of range, whatever happened behind it.
-            if asked.fetch_offset < log.start_offset() {
-                return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
-            }
-            if epoch < asked.last_fetched_epoch || end_offset < asked.fetch_offset {
-                return Ok((partition, Some(EpochEndOffset { epoch, end_offset })));
-            }
-        }
-        if !(log.start_offset()..=log.end_offset()).contains(&asked.fetch_offset) {
-            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
-        }
-        Ok((partition, None))
-    })
-}
-
-fn read(cx: &Context<'_>, state: &State, request: &FetchRequest) -> FetchResponse {
-    let mut room = usize::try_from(request.max_bytes).unwrap_or(0).min(MAX_BYTES);
-    let mut at_least_one = true;
-    let mut leaders = BTreeSet::new();
-    let mut responses = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in &topic.partitions {
-            let found = look(cx, state, topic, asked).and_then(|(partition, diverging)| {
-                let max_bytes = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(room);
-                let before = bound(request, partition);
-                let limit = ReadLimit { before, max_bytes, at_least_one };
-                let records = match diverging {
-                    Some(_) => Ok(bytes::Bytes::new()),
-                    None => partition.log.read(asked.fetch_offset, limit),
-                };
-                let records = records.map_err(|OffsetOutOfRange| ErrorCode::OFFSET_OUT_OF_RANGE)?;
-                // One batch larger than allowed is given, so that a reader gets past it, but no second one.
-                at_least_one &= records.is_empty();
-                room = room.saturating_sub(records.len());
-                Ok(FetchPartitionData {
-                    partition_index: asked.partition,
-                    high_watermark: partition.high_watermark(),
-                    last_stable_offset: partition.last_stable_offset(),
-                    log_start_offset: partition.log.start_offset(),
-                    aborted_transactions: (request.isolation_level == READ_COMMITTED)
-                        .then(|| aborted(partition, asked.fetch_offset, records.len())),
-                    records: Some(records),
-                    diverging_epoch: diverging.unwrap_or_default(),
-                    ..Default::default()
-                })
-            });
-            partitions.push(found.unwrap_or_else(|code| {
-                let name = name_in(state, topic).unwrap_or_default();
-                let partition = state.partition(name, asked.partition);
-                refused(cx, asked.partition, code, partition, &mut leaders)
-            }));
-        }
-        responses.push(FetchableTopicResponse {
-            topic: topic.topic.clone(),
-            topic_id: topic.topic_id,
-            partitions,
-        });
-    }
-    FetchResponse { responses, node_endpoints: endpoints(state, &leaders), ..Default::default() }
-}
-
-/// The aborted transactions of which there may be records in so many bytes from an offset on.
-fn aborted(partition: &Partition, from: i64, bytes: usize) -> Vec<AbortedTransaction> {
-    let before = partition.log.end_of_read(from, bytes);
-    let told = |&Aborted { producer_id, first_offset, .. }: &Aborted| AbortedTransaction {
-        producer_id,
-        first_offset,
-    };
-    partition.stability.aborted_in(from, before).map(told).collect()
-}
-
-fn refused(
-    cx: &Context<'_>,
-    partition_index: i32,
-    error_code: ErrorCode,
-    partition: Option<&Partition>,
-    leaders: &mut BTreeSet<BrokerId>,
-) -> FetchPartitionData {
-    let moved =
-        matches!(error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH);
-    let mut current_leader = FetchLeaderIdAndEpoch::default();
-    if let Some(partition) = partition.filter(|_| moved && cx.version >= LEADER_HINT_FROM) {
-        leaders.extend(partition.leader);
-        current_leader.leader_id = partition.leader.map_or(-1, |node| node.0);
-        current_leader.leader_epoch = partition.leader_epoch;
-    }
-    FetchPartitionData {
-        partition_index,
-        error_code,
-        high_watermark: -1,
-        aborted_transactions: None,
-        records: Some(bytes::Bytes::new()),
-        current_leader,
-        ..Default::default()
-    }
-}
-
-fn endpoints(state: &State, leaders: &BTreeSet<BrokerId>) -> Vec<FetchNodeEndpoint> {
-    let known = leaders.iter().filter_map(|id| Some((id, state.nodes.get(id)?)));
-    let shown = known.map(|(id, node)| {
-        let (host, port) = endpoint(node);
-        FetchNodeEndpoint { node_id: id.0, host, port, rack: node.rack.clone() }
-    });
-    shown.collect()
 }

@@ -46,6 +46,10 @@ impl Handle for FindCoordinatorRequest {
     fn names(&self, _: &State, _: &TopicPartition) -> bool {
         false
     }
+
+    fn throttle(response: &mut FindCoordinatorResponse, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 fn answer(key: &str, found: Result<(BrokerId, (String, i32)), ErrorCode>) -> Coordinator {

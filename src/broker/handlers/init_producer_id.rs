@@ -43,4 +43,8 @@ impl Handle for InitProducerIdRequest {
     fn names(&self, _: &State, _: &TopicPartition) -> bool {
         false
     }
+
+    fn throttle(response: &mut InitProducerIdResponse, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }

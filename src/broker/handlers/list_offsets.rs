@@ -54,6 +54,10 @@ impl Handle for ListOffsetsRequest {
         };
         self.topics.iter().any(named)
     }
+
+    fn throttle(response: &mut ListOffsetsResponse, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 /// An offset with its time and epoch, each -1 where there is none.

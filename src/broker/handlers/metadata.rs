@@ -71,6 +71,10 @@ impl Handle for MetadataRequest {
             name == Some(&partition.topic)
         })
     }
+
+    fn throttle(response: &mut MetadataResponse, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 fn all_topics(cx: &Context<'_>, state: &State) -> Vec<MetadataResponseTopic> {

@@ -56,6 +56,8 @@ pub(crate) struct Reply {
     pub(crate) delay: Duration,
     /// Whether this response and all later ones are lost.
     pub(crate) mute: bool,
+    /// How long the connection's next request waits when this is answered.
+    pub(crate) pause: Duration,
 }
 
 /// What a handler has to say.
@@ -73,6 +75,9 @@ pub(super) trait Handle: Request {
 
     /// Whether the request names a partition; asked by faults.
     fn names(&self, state: &State, partition: &TopicPartition) -> bool;
+
+    /// Writes `throttle_time_ms` into a response that has one.
+    fn throttle(_response: &mut Self::Response, _ms: i32) {}
 }
 
 /// What a handler knows besides the request.
@@ -120,6 +125,11 @@ impl Context<'_> {
     /// Whether a fault struck that waited for a partition.
     fn concerns_partition(&self) -> bool {
         self.strike.as_ref().is_some_and(|strike| strike.partition.is_some())
+    }
+
+    /// Whether the client is over a quota.
+    fn throttles(&self) -> bool {
+        self.strike.as_ref().is_some_and(|strike| matches!(strike.action, Action::Throttle(_)))
     }
 
     /// As [`Context::apply`], for something that concerns a topic as a whole.
@@ -228,7 +238,12 @@ async fn serve<R: Handle>(
             return Err(Close("an injected fault".to_owned()));
         }
         Answer::Silent => None,
-        Answer::Respond(response) => Some(response),
+        Answer::Respond(mut response) => {
+            if let Some(Action::Throttle(time)) = action {
+                R::throttle(&mut response, i32::try_from(time.as_millis()).unwrap_or(i32::MAX));
+            }
+            Some(response)
+        }
     };
     let encode = |response| encode_response(header.correlation_id, version, &response);
     Ok(Reply {
@@ -238,6 +253,10 @@ async fn serve<R: Handle>(
             _ => Duration::ZERO,
         },
         mute: action == Some(Action::DropResponse),
+        pause: match action {
+            Some(Action::Throttle(time)) => time,
+            _ => Duration::ZERO,
+        },
     })
 }
 

@@ -26,6 +26,10 @@ impl Handle for OffsetForLeaderEpochRequest {
             .iter()
             .any(|topic| topic.topic == partition.topic && topic.partitions.iter().any(index))
     }
+
+    fn throttle(response: &mut OffsetForLeaderEpochResponse, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 fn end(cx: &Context<'_>, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {

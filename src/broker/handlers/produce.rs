@@ -69,6 +69,10 @@ impl Handle for ProduceRequest {
         };
         self.topic_data.iter().any(named)
     }
+
+    fn throttle(response: &mut ProduceResponse, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
 }
 
 fn name_of(cx: &Context<'_>, name: String, id: TopicId) -> Option<String> {

@@ -12,6 +12,8 @@ fn cluster(nodes: i32) -> State {
         replication_factor: nodes.clamp(1, 3) as usize,
         auto_create: true,
         first_producer_epoch: 0,
+        fetch_session_slots: 10,
+        rack_aware: false,
         topic: TopicConfig::default(),
         groups: crate::broker::group::GroupSettings::default(),
     };

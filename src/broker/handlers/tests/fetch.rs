@@ -137,15 +137,6 @@ async fn unknown_names_and_ids_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_session_is_never_found() {
-    let (_cluster, mut client) = one_node().await;
-    let request = FetchRequest { session_id: 5, session_epoch: 1, ..fetch(0) };
-    let response = client.call(&request, 12).await;
-    assert_eq!(response.error_code, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
-    assert_eq!((response.session_id, response.responses.len()), (0, 0));
-}
-
-#[tokio::test]
 async fn bytes_are_limited_but_one_batch_always_fits() {
     let cluster = in_memory().start().await.unwrap();
     cluster.create_topic(("t", 2)).unwrap();
@@ -208,13 +199,14 @@ async fn a_fetch_that_waits_learns_of_a_new_leader() {
     let before = Instant::now();
     let mut request = waiting(0, 60_000, 1);
     request.topics[0].topic_id = cluster.topic_id("t").unwrap();
+    request.topics[0].partitions[0].current_leader_epoch = 0;
     client.send(&request, 16).await;
     cluster.received(crate::protocol::ApiKey::FETCH, 1).await;
     cluster.move_leader("t", 0, BrokerId(2)).unwrap();
     let response = client.receive::<FetchRequest>(16).await;
     assert!(before.elapsed() < Duration::from_secs(1));
     let data = only(&response);
-    assert_eq!(data.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    assert_eq!(data.error_code, ErrorCode::FENCED_LEADER_EPOCH);
     assert_eq!((data.current_leader.leader_id, data.current_leader.leader_epoch), (2, 1));
     assert_eq!(response.node_endpoints[0].host, "broker-2.milena.internal");
 }

@@ -7,6 +7,7 @@ mod metadata;
 mod offset_for_leader_epoch;
 mod offsets;
 mod produce;
+mod sessions;
 mod topics;
 mod transactions;
 
