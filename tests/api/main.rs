@@ -60,6 +60,10 @@ fn types_cross_threads_and_print() {
     owned::<Box<dyn milena::Clock>>();
     owned::<Box<dyn milena::Partitioner>>();
     owned::<Box<dyn assignor::Assignor>>();
+    owned::<assignor::RangeAssignor>();
+    owned::<assignor::RoundRobinAssignor>();
+    owned::<assignor::StickyAssignor>();
+    owned::<assignor::CooperativeStickyAssignor>();
 }
 
 #[test]

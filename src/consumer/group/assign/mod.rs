@@ -4,7 +4,21 @@
 //! its share. The rule it goes by is an [`Assignor`] that all members know; the coordinator picks one
 //! by its name. Groups of the new protocol (KIP-848) are assigned by the broker and need none.
 //!
+//! | Kafka's name | type | it is |
+//! |---|---|---|
+//! | `range` | [`RangeAssignor`] | by topic; the same keys of several topics to the same member |
+//! | `roundrobin` | [`RoundRobinAssignor`] | even over all topics |
+//! | `sticky` | [`StickyAssignor`] | even, and moves as little as it can |
+//! | `cooperative-sticky` | [`CooperativeStickyAssignor`] | that, while members go on reading |
+//!
 //! An assignor knows topics and members, not how members join or what becomes of the assignment.
+
+mod cooperative_sticky;
+mod order;
+mod racks;
+mod range;
+mod round_robin;
+mod sticky;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -15,6 +29,11 @@ use crate::protocol::consumer_protocol::{
     ConsumerProtocolAssignment, ConsumerProtocolSubscription, by_topic, one_by_one,
 };
 use crate::types::{ConsumerGroupMetadata, TopicPartition};
+
+pub use cooperative_sticky::CooperativeStickyAssignor;
+pub use range::RangeAssignor;
+pub use round_robin::RoundRobinAssignor;
+pub use sticky::StickyAssignor;
 
 /// Deals out partitions to the members of a group (Kafka's `ConsumerPartitionAssignor`).
 ///
@@ -264,49 +283,4 @@ impl ClusterTopics {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn subscriptions_and_assignments_cross_the_wire() {
-        let owned = ["b-1", "a-0", "b-0"]
-            .map(|name| TopicPartition::new(&name[..1], name[2..].parse().unwrap()));
-        let mut subscription = MemberSubscription {
-            user_data: Some(Bytes::from_static(b"data")),
-            owned_partitions: owned.to_vec(),
-            generation_id: Some(3),
-            rack_id: Some("rack".into()),
-            ..MemberSubscription::new(["b", "a"])
-        };
-        let bytes = ConsumerProtocolSubscription::from(&subscription).to_bytes().unwrap();
-        let back = ConsumerProtocolSubscription::from_bytes(bytes).unwrap();
-        assert_eq!(back.topics, ["a", "b"]);
-        subscription.owned_partitions.sort();
-        assert_eq!(MemberSubscription::from(back), subscription);
-
-        let assignment = Assignment::new(owned.to_vec()).with_user_data(Bytes::from_static(b"x"));
-        let bytes = ConsumerProtocolAssignment::from(&assignment).to_bytes().unwrap();
-        let back = Assignment::from(ConsumerProtocolAssignment::from_bytes(bytes).unwrap());
-        assert_eq!(back.user_data, assignment.user_data);
-        // Topics stand together.
-        let names: Vec<_> = back.partitions.iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["b-1", "b-0", "a-0"]);
-    }
-
-    /// Java takes these for what they are not there to say.
-    #[test]
-    fn a_rack_without_a_name_and_a_generation_below_0_are_none() {
-        let wire =
-            ConsumerProtocolSubscription { rack_id: Some(String::new()), ..Default::default() };
-        assert_eq!(MemberSubscription::from(wire), MemberSubscription::default());
-    }
-
-    #[test]
-    fn a_topic_without_partitions_is_unknown() {
-        let cluster = ClusterTopics::from_counts([("b", 1), ("a", 2), ("none", 0)]);
-        assert_eq!(cluster.topics().collect::<Vec<_>>(), [("a", 2), ("b", 1)]);
-        assert_eq!((cluster.partition_count("a"), cluster.partition_count("other")), (2, 0));
-        assert_eq!(cluster.partitions("b").collect::<Vec<_>>(), [TopicPartition::new("b", 0)]);
-        assert_eq!(cluster.racks("other"), []);
-    }
-}
+mod tests;
