@@ -9,7 +9,7 @@ use super::Consumer;
 use super::driver::{Driver, Shared};
 use super::fetcher::{Checks, FetchConfig, Fetcher};
 use crate::client::Client;
-use crate::config::{ConsumerConfig, IsolationLevel};
+use crate::config::ConsumerConfig;
 use crate::metrics::ClientKind;
 use crate::net::Connect;
 use crate::time::{Backoff, SystemClock};
@@ -70,13 +70,14 @@ fn fetch_config(config: &ConsumerConfig) -> FetchConfig {
         partition_max_bytes: config.max_partition_fetch_bytes(),
         min_bytes: config.fetch_min_bytes(),
         max_wait: config.fetch_max_wait(),
-        isolation: IsolationLevel::ReadUncommitted,
+        isolation: config.isolation_level(),
         reset: config.auto_offset_reset(),
         clock: Arc::new(SystemClock),
         checks: Checks {
             crcs: config.check_crcs(),
             max_decompressed: client.receive_message_max_bytes(),
         },
+        max_poll_records: config.max_poll_records(),
         backoff: Backoff::new(client.retry_backoff(), client.retry_backoff_max()),
         // As long as a fetch may take: one that waits for records is no trouble.
         patience: client.request_timeout().saturating_add(config.fetch_max_wait()),

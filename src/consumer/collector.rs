@@ -5,7 +5,7 @@
 
 use parking_lot::Mutex;
 
-use super::fetcher::{Fetcher, Taken, take_batches};
+use super::fetcher::{Fetcher, Room, Taken};
 use super::records::Records;
 use crate::error::ConsumerError;
 use crate::time::Instant;
@@ -22,9 +22,12 @@ pub(crate) fn collect(
 ) -> Option<Result<Records, ConsumerError>> {
     let mut records = Records::default();
     let mut moved = false;
-    let mut budget = POLL_BYTES;
-    let checks = fetcher.lock().checks();
-    while budget > 0 {
+    let (checks, mut room) = {
+        let fetcher = fetcher.lock();
+        let config = fetcher.config();
+        (config.checks, Room { bytes: POLL_BYTES, records: config.max_poll_records })
+    };
+    while room.is_left() {
         let taken = fetcher.lock().take(records.is_empty(), now);
         let mut handout = match taken {
             None => break,
@@ -36,8 +39,7 @@ pub(crate) fn collect(
             Some(Taken::Batches(handout)) => handout,
         };
         let before = handout.position.offset;
-        let (batches, problem) =
-            take_batches(&mut handout.source, &mut handout.position, &mut budget, checks);
+        let (batches, problem) = handout.completed.take(&mut handout.position, &mut room, checks);
         moved |= handout.position.offset > before;
         records.add(&handout.name, batches, handout.position.offset);
         fetcher.lock().give_back(handout, problem);

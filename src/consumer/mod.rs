@@ -52,8 +52,8 @@ pub use subscription::StartAt;
 ///
 /// It has no group and commits nothing: where to go on after a restart is for the application to
 /// keep, for which [`Consumer::position`] and [`PartitionRecords::next_offset`] serve. It reads
-/// everything that is in the log, transactions that were aborted or are still open included
-/// (`isolation.level=read_uncommitted`).
+/// what `isolation.level` lets it: by default also what transactions that were aborted, or are still
+/// open, have written.
 ///
 /// ```
 /// use std::time::Duration;
@@ -137,8 +137,8 @@ impl Consumer {
         self.shared.fetcher.lock().assignment().cloned().collect()
     }
 
-    /// Waits for records, at most for `timeout`, and hands out what has been fetched: about 1 MiB,
-    /// or one batch if that is larger. Without records in time it returns none; it may do so
+    /// Waits for records, at most for `timeout`, and hands out what has been fetched: at most
+    /// `max.poll.records`, and about 1 MiB or one batch. Without records in time it returns none, maybe
     /// earlier if a position has moved over offsets that have no records for users, such as the
     /// markers of transactions.
     ///

@@ -175,6 +175,16 @@ pub struct ConsumerRecord<'a> {
 }
 
 impl ConsumerRecord<'_> {
+    /// The bytes of the key; `None` without one.
+    pub fn serialized_key_size(&self) -> Option<usize> {
+        self.key.map(<[u8]>::len)
+    }
+
+    /// The bytes of the value; `None` without one.
+    pub fn serialized_value_size(&self) -> Option<usize> {
+        self.value.map(<[u8]>::len)
+    }
+
     /// A copy that keeps no fetched bytes alive.
     pub fn to_owned(&self) -> OwnedRecord {
         let headers = self.headers.map(|header| {
@@ -203,8 +213,8 @@ impl fmt::Debug for ConsumerRecord<'_> {
             .field("partition", &self.partition)
             .field("offset", &self.offset)
             .field("timestamp", &self.timestamp)
-            .field("key_len", &self.key.map(<[u8]>::len))
-            .field("value_len", &self.value.map(<[u8]>::len))
+            .field("serialized_key_size", &self.serialized_key_size())
+            .field("serialized_value_size", &self.serialized_value_size())
             .field("headers", &self.headers.len())
             .finish_non_exhaustive()
     }

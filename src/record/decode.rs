@@ -177,6 +177,15 @@ impl Records {
         RecordIter { rest: &self.payload, left: self.count, frame: self.frame }
     }
 
+    /// Cuts off the first `count` records, which must take up `len` bytes.
+    #[must_use]
+    pub fn split_to(&mut self, count: usize, len: usize) -> Self {
+        let count = count.min(self.count);
+        self.count -= count;
+        let payload = self.payload.split_to(len.min(self.payload.len()));
+        Self { payload, count, frame: self.frame }
+    }
+
     /// A part of the payload, such as a record's value, as bytes of its own that share the
     /// payload's memory. Bytes from elsewhere are copied.
     pub fn share(&self, part: &[u8]) -> Bytes {

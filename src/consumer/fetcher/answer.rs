@@ -6,16 +6,15 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
-
-use super::completed::{Survey, survey};
+use super::completed::{Completed, Survey, survey};
+use super::isolation::Aborted;
 use super::sent::{Asked, Sent};
 use super::{Action, Content, Fetched, Fetcher, Moment, Waiting, invalid};
 use crate::client::{BrokerNode, LeaderHint};
+use crate::config::IsolationLevel;
 use crate::consumer::subscription::{LogEnds, Partition, Place};
 use crate::error::{ClientError, ErrorCode};
 use crate::protocol::messages::fetch::{FetchNodeEndpoint, FetchPartitionData};
-use crate::record::batches;
 use crate::time::Instant;
 use crate::types::{BrokerId, TopicId};
 
@@ -125,15 +124,15 @@ impl Fetcher {
             if sources.len() == count {
                 break;
             }
-            if let Content::Batches { source, .. } = &mut waiting.content {
-                sources.push(source);
+            if let Content::Batches(completed) = &mut waiting.content {
+                sources.push(completed);
             }
         }
-        if sources.iter().map(|source| source.rest().len()).sum::<usize>() >= frame_len / 2 {
+        if sources.iter().map(|completed| completed.len()).sum::<usize>() >= frame_len / 2 {
             return;
         }
-        for source in sources {
-            *source = batches(Bytes::copy_from_slice(source.rest()));
+        for completed in sources {
+            completed.copy_out();
         }
     }
 
@@ -156,7 +155,7 @@ impl Fetcher {
         let Some(partition) = self.answered(asked) else { return Came::Other };
         if data.error_code.is_ok() {
             partition.ends = ends(&data);
-            return self.records(asked, data.records.unwrap_or_default(), at);
+            return self.records(asked, data, at);
         }
         let error = refusal(partition, "Fetch", data.error_code, None);
         match judge(data.error_code) {
@@ -171,8 +170,9 @@ impl Fetcher {
         Came::Other
     }
 
-    fn records(&mut self, asked: Asked, bytes: Bytes, at: Moment) -> Came {
+    fn records(&mut self, asked: Asked, data: FetchPartitionData, at: Moment) -> Came {
         let Asked { slot, offset, .. } = asked;
+        let bytes = data.records.unwrap_or_default();
         let Some(partition) = self.partitions.get_mut(&slot) else { return Came::Other };
         let Place::At { position, fetch } = partition.place else { return Came::Other };
         if fetch.offset != offset {
@@ -187,7 +187,13 @@ impl Fetcher {
                 // What cannot be read becomes an error when it is handed out.
                 partition.halted = !clean;
                 let version = partition.version;
-                let content = Content::Batches { source: batches(bytes), bytes: size };
+                let aborted = match self.config.isolation {
+                    IsolationLevel::ReadUncommitted => None,
+                    IsolationLevel::ReadCommitted => {
+                        Some(Aborted::new(data.aborted_transactions.unwrap_or_default()))
+                    }
+                };
+                let content = Content::Batches(Box::new(Completed::new(bytes, aborted)));
                 self.queue.push_back(Waiting { slot, version, content });
                 Came::Records
             }

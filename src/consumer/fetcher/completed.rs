@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::isolation::Aborted;
+use super::opened::{OpenBatch, Room, cause};
 use crate::consumer::records::BatchRecords;
 use crate::consumer::subscription::Position;
-use crate::record::{Batches, RecordBatch, RecordError, batches};
+use crate::record::{BatchHeader, Batches, RecordBatch, RecordError, batches};
 
 /// How batches are checked.
 #[derive(Debug, Clone, Copy)]
@@ -32,19 +34,6 @@ pub(crate) struct Problem {
     pub(crate) last: Option<i64>,
     pub(crate) cause: Cause,
 }
-
-/// A rule that holds between records, not within one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("offset {offset} follows offset {previous} in one batch")]
-struct OffsetOrder {
-    previous: i64,
-    offset: i64,
-}
-
-/// A limit that is the configuration's, which whoever decompresses does not know.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}; raise receive.message.max.bytes")]
-struct TooLarge(RecordError);
 
 /// What some bytes hold, as far as the headers of their batches tell.
 #[derive(Debug)]
@@ -90,92 +79,111 @@ fn later(position: Position, batch: &RecordBatch) -> Position {
     Position::new(next, header.partition_leader_epoch)
 }
 
-/// Checks batches and takes them out, until they end, or until `budget` bytes of records are used
-/// up, or until one cannot be read. The position moves along.
-pub(crate) fn take_batches(
-    source: &mut Batches,
-    position: &mut Position,
-    budget: &mut usize,
-    checks: Checks,
-) -> (Vec<BatchRecords>, Option<Problem>) {
-    let mut taken = Vec::new();
-    while *budget > 0 {
-        let batch = match source.next() {
-            None => break,
-            Some(Ok(batch)) => batch,
-            Some(Err(error)) => {
+/// What one answer brought for one partition, less what was handed out of it.
+#[derive(Debug)]
+pub(crate) struct Completed {
+    /// The batch that was begun.
+    open: Option<OpenBatch>,
+    /// Those behind it.
+    source: Batches,
+    /// With `isolation.level=read_committed`.
+    aborted: Option<Aborted>,
+}
+
+impl Completed {
+    pub(super) fn new(bytes: Bytes, aborted: Option<Aborted>) -> Self {
+        Self { open: None, source: batches(bytes), aborted }
+    }
+
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.source.rest().len() + self.open.as_ref().map_or(0, OpenBatch::len)
+    }
+
+    /// Whether there is nothing left. An incomplete batch at the end is nothing: it is no more than
+    /// the broker's way to cut its answers.
+    pub(super) fn is_done(&self) -> bool {
+        self.open.is_none() && self.source.clone().next().is_none()
+    }
+
+    /// Lets go of the memory that it shares with other parts of its answer.
+    pub(super) fn copy_out(&mut self) {
+        self.source = batches(Bytes::copy_from_slice(self.source.rest()));
+    }
+
+    /// Where in memory it lies.
+    #[cfg(test)]
+    pub(super) fn starts_at(&self) -> *const u8 {
+        self.source.rest().as_ptr()
+    }
+
+    /// Checks records and takes them out, until they end, or the `room` is used up, or some cannot
+    /// be read. The position moves along.
+    pub(crate) fn take(
+        &mut self,
+        position: &mut Position,
+        room: &mut Room,
+        checks: Checks,
+    ) -> (Vec<BatchRecords>, Option<Problem>) {
+        let mut taken = Vec::new();
+        while room.is_left() {
+            let mut batch = match self.open.take() {
+                Some(batch) => batch,
+                None => match self.open_next(position, checks) {
+                    Ok(Some(batch)) => batch,
+                    Ok(None) => break,
+                    Err(problem) => return (taken, Some(problem)),
+                },
+            };
+            match batch.cut(position.offset, room) {
+                Ok(records) => taken.extend(records),
+                Err(cause) => return (taken, Some(problem(batch.header(), cause))),
+            }
+            *position = batch.position();
+            if !batch.is_done() {
+                self.open = Some(batch);
+            }
+        }
+        (taken, None)
+    }
+
+    /// Opens the next batch that has something for the user. The position moves over those that do
+    /// not: markers, and what was aborted.
+    fn open_next(
+        &mut self,
+        position: &mut Position,
+        checks: Checks,
+    ) -> Result<Option<OpenBatch>, Problem> {
+        for batch in self.source.by_ref() {
+            let batch = batch.map_err(|error| {
                 let cause = Arc::new(error);
-                return (taken, Some(Problem { first: position.offset, last: None, cause }));
+                Problem { first: position.offset, last: None, cause }
+            })?;
+            let next = later(*position, &batch);
+            if next == *position {
+                continue;
             }
-        };
-        let next = later(*position, &batch);
-        if next == *position {
-            continue;
-        }
-        match check(&batch, position.offset, checks) {
-            Ok(checked) => {
-                *budget = budget.saturating_sub(checked.decoded);
-                taken.extend(checked.records);
+            let header = batch.header();
+            let wrong = |cause| problem(header, cause);
+            if checks.crcs {
+                batch.verify_crc().map_err(|error| wrong(cause(error)))?;
+            }
+            let is_aborted = match &mut self.aborted {
+                Some(aborted) => aborted
+                    .covers(&batch, checks.max_decompressed)
+                    .map_err(|error| wrong(cause(error)))?,
+                None => false,
+            };
+            if is_aborted || header.attributes.is_control() {
                 *position = next;
+                continue;
             }
-            Err(cause) => {
-                let header = batch.header();
-                let last = Some(header.last_offset());
-                return (taken, Some(Problem { first: header.base_offset, last, cause }));
-            }
+            return OpenBatch::open(&batch, checks.max_decompressed).map(Some).map_err(wrong);
         }
+        Ok(None)
     }
-    (taken, None)
 }
 
-/// A batch that can be read.
-struct Checked {
-    /// How many bytes of records it has, for the user or not.
-    decoded: usize,
-    /// `None` if it has nothing for the user.
-    records: Option<BatchRecords>,
-}
-
-/// Checks and decodes a whole batch, of which the user gets what is there from `from` on.
-///
-/// All of it is decoded here although users decode it again: only so does an error leave the
-/// position where it is, and iterating not fail. Both together take less time than one copy.
-fn check(batch: &RecordBatch, from: i64, checks: Checks) -> Result<Checked, Cause> {
-    fn cause(error: RecordError) -> Cause {
-        match error {
-            RecordError::DecompressedTooLarge { .. } => Arc::new(TooLarge(error)),
-            error => Arc::new(error),
-        }
-    }
-    if checks.crcs {
-        batch.verify_crc().map_err(cause)?;
-    }
-    let header = batch.header();
-    if header.attributes.is_control() {
-        return Ok(Checked { decoded: 0, records: None });
-    }
-    let records = batch.records(checks.max_decompressed).map_err(cause)?;
-    let mut previous = None;
-    let mut count = 0;
-    for record in &records {
-        let record = record.map_err(cause)?;
-        for header in record.headers {
-            header.map_err(cause)?;
-        }
-        let offset = record.offset;
-        if let Some(previous) = previous.filter(|previous| *previous >= offset) {
-            return Err(Arc::new(OffsetOrder { previous, offset }));
-        }
-        previous = Some(offset);
-        count += usize::from(offset >= from);
-    }
-    let decoded = records.payload().len();
-    let records = (count > 0).then(|| BatchRecords {
-        records,
-        from,
-        count,
-        timestamp_type: header.attributes.timestamp_type(),
-        leader_epoch: header.partition_leader_epoch,
-    });
-    Ok(Checked { decoded, records })
+fn problem(header: &BatchHeader, cause: Cause) -> Problem {
+    Problem { first: header.base_offset, last: Some(header.last_offset()), cause }
 }

@@ -6,11 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::completed::Problem;
+use super::completed::{Completed, Problem};
 use super::{Fetcher, current, invalid};
 use crate::consumer::subscription::{Place, Position};
 use crate::error::{ClientError, ConsumerError};
-use crate::record::Batches;
 use crate::time::Instant;
 use crate::types::TopicPartition;
 
@@ -30,8 +29,8 @@ pub(crate) struct Handout {
     version: u64,
     pub(crate) name: Arc<TopicPartition>,
     pub(crate) position: Position,
-    pub(crate) source: Batches,
-    /// Of the source, when it was taken.
+    pub(crate) completed: Box<Completed>,
+    /// How many there were when it was taken.
     bytes: usize,
 }
 
@@ -45,10 +44,7 @@ pub(super) struct Waiting {
 
 #[derive(Debug)]
 pub(super) enum Content {
-    Batches {
-        source: Batches,
-        bytes: usize,
-    },
+    Batches(Box<Completed>),
     /// Reading goes on from there once what lies before it has been handed out.
     Reset(Place),
     Error(ConsumerError),
@@ -69,20 +65,21 @@ impl Fetcher {
                 continue;
             }
             match (content, partition.place) {
-                (Content::Batches { source, bytes }, Place::At { position, .. }) => {
+                (Content::Batches(completed), Place::At { position, .. }) => {
                     let name = partition.name.clone();
+                    let bytes = completed.len();
                     self.held_back_since = None;
                     return Some(Taken::Batches(Handout {
                         slot,
                         version,
                         name,
                         position,
-                        source,
+                        completed,
                         bytes,
                     }));
                 }
                 // There is nothing to hand out of a partition without a position.
-                (Content::Batches { .. }, _) => {}
+                (Content::Batches(_), _) => {}
                 (Content::Reset(place), _) => {
                     self.reset(slot, place);
                     return Some(Taken::Moved);
@@ -106,7 +103,7 @@ impl Fetcher {
     /// Takes back what was taken, after some of it was handed out: what is left, the position, and
     /// what stopped it.
     pub(crate) fn give_back(&mut self, handout: Handout, problem: Option<Problem>) {
-        let Handout { slot, version, name, position, source, bytes } = handout;
+        let Handout { slot, version, name, position, completed, bytes } = handout;
         let renewed = self.next_version();
         let Some(partition) = current(&mut self.partitions, slot, version) else { return };
         let Place::At { position: before, fetch } = partition.place else { return };
@@ -114,14 +111,12 @@ impl Fetcher {
             partition.failures = 0;
         }
         let Some(problem) = problem else {
-            let left = source.rest().len();
             partition.place = Place::At { position, fetch };
-            // An incomplete batch at the end is no more than the broker's way to cut its answers.
-            let more = source.clone().next().is_some();
-            let freed = if more { bytes.saturating_sub(left) } else { bytes };
-            partition.buffered = partition.buffered.saturating_sub(freed);
-            if more {
-                let content = Content::Batches { source, bytes: left };
+            partition.buffered = partition.buffered.saturating_sub(bytes);
+            if !completed.is_done() {
+                // What was compressed may have become more.
+                partition.buffered = partition.buffered.saturating_add(completed.len());
+                let content = Content::Batches(completed);
                 self.queue.push_front(Waiting { slot, version, content });
             }
             return;

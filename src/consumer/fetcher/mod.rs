@@ -33,6 +33,8 @@ mod answer;
 mod assigned;
 mod completed;
 mod handout;
+mod isolation;
+mod opened;
 mod plan;
 mod sent;
 mod start;
@@ -55,8 +57,9 @@ use completed::Problem;
 use handout::{Content, Waiting};
 use sent::Sent;
 
-pub(crate) use completed::{Checks, take_batches};
+pub(crate) use completed::Checks;
 pub(crate) use handout::Taken;
+pub(crate) use opened::Room;
 
 /// The rules that the fetcher goes by, from the configuration.
 #[derive(Debug, Clone)]
@@ -76,6 +79,8 @@ pub(crate) struct FetchConfig {
     /// What time a reset `by_duration` counts back from.
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) checks: Checks,
+    /// `max.poll.records`.
+    pub(crate) max_poll_records: usize,
     /// `retry.backoff.ms` and `retry.backoff.max.ms`.
     pub(crate) backoff: Backoff,
     /// How long a partition may be unreadable before the user is told.
@@ -205,8 +210,8 @@ impl Fetcher {
         }
     }
 
-    pub(crate) fn checks(&self) -> Checks {
-        self.config.checks
+    pub(crate) fn config(&self) -> &FetchConfig {
+        &self.config
     }
 
     /// Metadata has changed; `lookup` tells what it knows of a partition now.

@@ -167,6 +167,7 @@ impl Fetcher {
             max_wait_ms,
             min_bytes: to_i32(config.min_bytes),
             max_bytes: to_i32(config.max_bytes.saturating_sub(buffered)),
+            isolation_level: config.isolation.code(),
             topics,
             ..FetchRequest::default()
         };

@@ -117,7 +117,7 @@ fn records_do_not_keep_a_frame_that_is_mostly_something_else() {
         let bytes = batch(0, &[b"a"], Compression::None);
         bench.answer_in(&bench.fetch(), served(&[(0, bytes.clone())]), times * bytes.len());
         let shared = match &bench.fetcher.lock().queue[0].content {
-            Content::Batches { source, .. } => source.rest().as_ptr() == bytes.as_ptr(),
+            Content::Batches(completed) => completed.starts_at() == bytes.as_ptr(),
             other => panic!("{other:?}"),
         };
         assert_eq!(shared, kept, "{times} times as large");

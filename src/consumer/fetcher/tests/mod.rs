@@ -2,7 +2,9 @@
 //! what the log holds.
 
 mod assigned;
+mod cuts;
 mod hostile;
+mod isolation;
 mod random;
 mod rules;
 mod start;
@@ -38,6 +40,7 @@ fn config() -> FetchConfig {
         reset: OffsetReset::None,
         clock: Arc::new(AtTenSeconds),
         checks: Checks { crcs: true, max_decompressed: 1 << 20 },
+        max_poll_records: usize::MAX,
         backoff: Backoff::new(MS(10), MS(100)),
         patience: MS(30_000),
     }

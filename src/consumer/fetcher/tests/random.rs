@@ -95,6 +95,7 @@ impl World {
         let config = FetchConfig {
             max_bytes: random.usize(..6_000),
             partition_max_bytes: random.usize(..3_000),
+            max_poll_records: random.usize(1..30),
             ..config()
         };
         let bench = Bench::new(config, &starts);
