@@ -29,9 +29,9 @@ pub use consumer::{
     RecordHeaders, Records, RecordsIter, StartAt, assignor,
 };
 pub use error::{
-    Cause, ClientError, CloseError, ConfigError, ConsumerError, DeliveryError, DeliveryErrorKind,
-    DisconnectReason, ErrorCode, FatalError, GroupError, Peer, Persistence, ProduceError,
-    SendError, SerializationError, VersionSpan,
+    Cause, ClientError, CloseError, CommitError, ConfigError, ConsumerError, DeliveryError,
+    DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, GroupError, Peer, Persistence,
+    ProduceError, SendError, SerializationError, VersionSpan,
 };
 pub use metrics::{Metric, MetricValue, Metrics};
 pub use producer::{

@@ -62,6 +62,7 @@ const CONSUMER: &str = "
     subscription ->                                               | types time error config
     fetcher      -> records subscription                          | types time error config protocol record client
     group        ->                                               | types time error protocol
+    offsets      -> group                                         | types time error config protocol
     lookup       -> subscription                                  | types time error protocol client
     collector    -> records fetcher                               | time error
     driver       -> subscription fetcher                          | types time error protocol client
@@ -69,7 +70,7 @@ const CONSUMER: &str = "
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 18] = [
+const PURE: [&str; 19] = [
     "src/broker/group",
     "src/types.rs",
     "src/config",
@@ -87,6 +88,7 @@ const PURE: [&str; 18] = [
     "src/producer/sequencer",
     "src/consumer/fetcher",
     "src/consumer/group",
+    "src/consumer/offsets",
     "src/consumer/subscription",
 ];
 

@@ -13,6 +13,7 @@
 //! | `driver` | nothing: the task between the fetcher and the client |
 //! | `collector` | how much a poll hands out |
 //! | `group` | who reads what in a group |
+//! | `offsets` | when and as whom offsets are committed and looked up, in which order |
 //! | `lookup` | nothing: asks where a log begins and ends |
 //! | `records` | how a record looks to the user |
 
@@ -22,6 +23,7 @@ mod driver;
 mod fetcher;
 mod group;
 mod lookup;
+mod offsets;
 mod records;
 mod subscription;
 

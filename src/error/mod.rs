@@ -2,6 +2,7 @@
 
 mod client;
 mod code;
+mod commit;
 mod config;
 mod consumer;
 mod group;
@@ -10,6 +11,7 @@ mod serialization;
 
 pub use client::{ClientError, DisconnectReason, Peer, VersionSpan};
 pub use code::ErrorCode;
+pub use commit::CommitError;
 pub use config::ConfigError;
 pub use consumer::ConsumerError;
 pub use group::GroupError;

@@ -8,15 +8,16 @@ use std::time::Duration;
 use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
     Acknowledgement, Acks, AssignmentStrategy, BrokerId, Cause, ClientError, CloseError,
-    Compression, ConfigError, Consumer, ConsumerBuilder, ConsumerConfig, ConsumerError,
-    ConsumerGroupMetadata, ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind,
-    DisconnectReason, ErrorCode, FatalError, GroupError, GroupProtocol, Header, InterceptedRecord,
-    IsolationLevel, Metric, MetricValue, Metrics, OffsetAndMetadata, OffsetReset, OwnedRecord,
-    PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError,
-    Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordHeader,
-    RecordHeaders, RecordMetadata, Records, RecordsIter, SendError, SerializationError, StartAt,
-    SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer,
-    TypedRecord, UnknownName, VersionSpan, assignor, config, net, serialize,
+    CommitError, Compression, ConfigError, Consumer, ConsumerBuilder, ConsumerConfig,
+    ConsumerError, ConsumerGroupMetadata, ConsumerRecord, Delivery, DeliveryError,
+    DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, GroupError, GroupProtocol, Header,
+    InterceptedRecord, IsolationLevel, Metric, MetricValue, Metrics, OffsetAndMetadata,
+    OffsetReset, OwnedRecord, PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer,
+    Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig, ProducerIdentity,
+    ProducerRecord, RecordHeader, RecordHeaders, RecordMetadata, Records, RecordsIter, SendError,
+    SerializationError, StartAt, SystemClock, TimestampType, TopicId, TopicPartition,
+    TopicPartitions, TypedProducer, TypedRecord, UnknownName, VersionSpan, assignor, config, net,
+    serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -120,6 +121,7 @@ fn values_compare() {
 fn errors_are_errors_and_can_be_kept() {
     error::<ClientError>();
     error::<CloseError>();
+    error::<CommitError>();
     error::<DeliveryError>();
     error::<FatalError>();
     error::<GroupError>();
