@@ -25,8 +25,9 @@ pub use config::{
     PartitionerClass, ProducerConfig,
 };
 pub use consumer::{
-    Consumer, ConsumerBuilder, ConsumerRecord, OwnedRecord, PartitionRecords, PartitionRecordsIter,
-    RecordHeaders, Records, RecordsIter, StartAt, assignor,
+    Consumer, ConsumerBuilder, ConsumerHandle, ConsumerRecord, OwnedRecord, PartitionRecords,
+    PartitionRecordsIter, RebalanceListener, RecordHeaders, RecordStream, Records, RecordsIter,
+    StartAt, SubscriptionPattern, assignor,
 };
 pub use error::{
     Cause, ClientError, CloseError, CommitError, ConfigError, ConsumerError, DeliveryError,

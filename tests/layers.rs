@@ -65,8 +65,16 @@ const CONSUMER: &str = "
     offsets      -> group                                         | types time error config protocol
     lookup       -> subscription                                  | types time error protocol client
     collector    -> records fetcher                               | time error
-    driver       -> subscription fetcher                          | types time error protocol client
-    builder      -> fetcher driver mod                            | time config metrics net client
+    pattern      ->                                               | error
+    watch        -> group pattern                                 | types time error client
+    coordination -> group offsets                                 | types time error protocol client
+    membership   -> group offsets watch coordination              | types time error client
+    driver       -> subscription fetcher membership coordination  | types time error protocol client
+    handle       -> subscription lookup group membership driver   | types time error client
+    listener     -> handle                                        | types
+    rebalance    -> subscription group driver mod                 | types time error
+    stream       -> records subscription mod                      | types time error
+    builder      -> fetcher group offsets watch membership driver handle mod | time error config metrics net client
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.

@@ -31,7 +31,7 @@ use crate::types::BrokerId;
 use least_loaded::Load;
 use metadata::Metadata;
 use parking_lot::Mutex;
-use pool::Pool;
+use pool::{Lane, Pool, Purpose};
 use reconnect::Schedules;
 use std::future::Future;
 use std::sync::Arc;
@@ -55,13 +55,20 @@ struct Owner {
     refresher: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Drop for Owner {
-    fn drop(&mut self) {
+impl Owner {
+    /// Ends everything, without waiting.
+    fn end(&self) {
         self.core.metadata.close();
-        if let Some(refresher) = self.refresher.get_mut() {
+        if let Some(refresher) = &*self.refresher.lock() {
             refresher.abort();
         }
         self.core.pool.close();
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -163,7 +170,6 @@ impl Client {
 
     /// Keeps the metadata of all topics that the cluster has, from now on or no longer. Those that
     /// come and go show in the snapshots.
-    #[expect(dead_code, reason = "for subscriptions by pattern, which the consumer is to have")]
     pub(crate) fn follow_all(&self, all: bool) {
         self.core().metadata.follow_all(all);
     }
@@ -200,10 +206,33 @@ impl Client {
         &self,
         id: BrokerId,
     ) -> impl Future<Output = Result<Arc<Connection>, ClientError>> + Send + use<> {
+        self.open(id.into())
+    }
+
+    /// Sends a request to the coordinator of a group, on a connection that is for nothing else, as it
+    /// is in the version that the broker speaks, up to `highest`; within `timeout` from when it is
+    /// connected. Cancel safe.
+    pub(crate) async fn call_coordinator<R: Request>(
+        &self,
+        id: BrokerId,
+        highest: i16,
+        request: impl Fn(i16) -> R,
+        timeout: Duration,
+    ) -> Result<R::Response, ClientError> {
+        let connection = self.open(Lane { id, purpose: Purpose::Coordination }).await?;
+        let version = connection.version_up_to::<R>(highest)?;
+        connection.call_at(&request(version), version, timeout).await
+    }
+
+    fn open(
+        &self,
+        lane: Lane,
+    ) -> impl Future<Output = Result<Arc<Connection>, ClientError>> + Send + use<> {
         let core = self.core().clone();
+        let id = lane.id;
         let connecting = core.metadata.current().broker(id).map(|node| {
             let address = HostPort { host: node.host.clone(), port: node.port };
-            core.pool.connect(id, &address)
+            core.pool.connect(lane, &address)
         });
         async move {
             let result = match connecting {
@@ -236,6 +265,11 @@ impl Client {
     /// Whether it was closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.core().metadata.is_closed()
+    }
+
+    /// As [`Client::close`], without waiting for the ends.
+    pub(crate) fn end(&self) {
+        self.owner.end();
     }
 
     /// Ends connections, tasks and waits, for all clones; requests that are still unanswered fail.
@@ -303,7 +337,7 @@ impl Core {
             }
             let (id, address) = left.swap_remove(at);
             asking(pool::peer(id, &address));
-            match self.pool.connect(id, &address).await {
+            match self.pool.connect(id.into(), &address).await {
                 Err(error) if error != ClientError::Closed => failure = Some(error),
                 result => return result,
             }

@@ -1,5 +1,5 @@
-//! The connections to the brokers: one for each, opened when asked for, at most one attempt at a
-//! time.
+//! The connections to the brokers: one for each purpose, opened when asked for, at most one attempt at
+//! a time.
 //!
 //! It decides when an attempt begins (see `reconnect`) and forgets connections that have ended. It
 //! does not know the cluster: where a broker listens is told with each call. `bootstrap.servers`
@@ -24,6 +24,28 @@ use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+/// What a connection to a broker is for. A broker answers the requests of one connection in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Purpose {
+    /// What is answered soon, and fetches.
+    Requests,
+    /// What concerns a group: a JoinGroup may wait for minutes, and must not wait behind fetches.
+    Coordination,
+}
+
+/// A connection, whether it is open or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane {
+    pub(super) id: BrokerId,
+    pub(super) purpose: Purpose,
+}
+
+impl From<BrokerId> for Lane {
+    fn from(id: BrokerId) -> Self {
+        Self { id, purpose: Purpose::Requests }
+    }
+}
+
 /// How an attempt to connect ended.
 type Outcome = Result<Arc<Connection>, ClientError>;
 /// For all who wait for it, in their order.
@@ -41,7 +63,7 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Slots {
     closed: bool,
-    by_id: BTreeMap<BrokerId, Slot>,
+    by_lane: BTreeMap<Lane, Slot>,
     /// The attempts; they end with the pool.
     attempts: JoinSet<()>,
 }
@@ -94,7 +116,7 @@ impl Pool {
 
     /// The connection to a broker, if it can take a request now.
     pub(super) fn ready(&self, id: BrokerId) -> Option<Arc<Connection>> {
-        self.slots.lock().by_id.get_mut(&id)?.ready(self.schedules).cloned()
+        self.slots.lock().by_lane.get_mut(&id.into())?.ready(self.schedules).cloned()
     }
 
     /// The connection to a broker, opened if need be: at once, or when the back-off is over.
@@ -103,10 +125,10 @@ impl Pool {
     /// all who wait when it fails; asking again begins another one.
     pub(super) fn connect(
         self: &Arc<Self>,
-        id: BrokerId,
+        lane: Lane,
         address: &HostPort,
     ) -> impl Future<Output = Result<Arc<Connection>, ClientError>> + Send + use<> {
-        let ready = self.ready_or_attempt(id, address);
+        let ready = self.ready_or_attempt(lane, address);
         async move {
             let attempt = match ready {
                 Ok(connection) => return Ok(connection),
@@ -119,15 +141,15 @@ impl Pool {
 
     fn ready_or_attempt(
         self: &Arc<Self>,
-        id: BrokerId,
+        lane: Lane,
         address: &HostPort,
     ) -> Result<Arc<Connection>, Option<Waiting>> {
         let mut slots = self.slots.lock();
         if slots.closed {
             return Err(None);
         }
-        let Slots { by_id, attempts, .. } = &mut *slots;
-        let slot = by_id.entry(id).or_default();
+        let Slots { by_lane, attempts, .. } = &mut *slots;
+        let slot = by_lane.entry(lane).or_default();
         if let Some(connection) = slot.ready(self.schedules) {
             return Ok(connection.clone());
         }
@@ -143,17 +165,18 @@ impl Pool {
         let outcome = outcome.shared();
         slot.attempt = Some(outcome.clone());
         while attempts.try_join_next().is_some() {}
-        let peer = peer(id, address);
-        attempts.spawn(attempt(Arc::downgrade(self), id, peer, told));
+        let peer = peer(lane.id, address);
+        attempts.spawn(attempt(Arc::downgrade(self), lane, peer, told));
         Err(Some(outcome))
     }
 
     /// How busy each of some brokers is.
     pub(super) fn loads(&self, ids: impl Iterator<Item = BrokerId>) -> Vec<Load> {
         let now = Instant::now();
-        let by_id = &mut self.slots.lock().by_id;
+        let by_lane = &mut self.slots.lock().by_lane;
         ids.map(|id| {
-            by_id.get_mut(&id).map_or(Load::Idle(None), |slot| slot.load(self.schedules, now))
+            let slot = by_lane.get_mut(&id.into());
+            slot.map_or(Load::Idle(None), |slot| slot.load(self.schedules, now))
         })
         .collect()
     }
@@ -161,48 +184,48 @@ impl Pool {
     /// How many requests have been sent or queued and have not ended.
     pub(super) fn in_flight(&self) -> usize {
         let slots = self.slots.lock();
-        slots.by_id.values().filter_map(|slot| slot.open.as_ref()).map(|c| c.in_flight()).sum()
+        slots.by_lane.values().filter_map(|slot| slot.open.as_ref()).map(|c| c.in_flight()).sum()
     }
 
     /// Forgets brokers, except those that are in use.
     pub(super) fn retain(&self, keep: impl Fn(BrokerId) -> bool) {
-        self.slots.lock().by_id.retain(|id, slot| {
+        self.slots.lock().by_lane.retain(|lane, slot| {
             let in_use = slot.open.as_ref().is_some_and(|connection| connection.in_flight() > 0);
-            keep(*id) || in_use || slot.attempt.is_some()
+            keep(lane.id) || in_use || slot.attempt.is_some()
         });
     }
 
     /// Ends all connections and attempts, and takes no more; gives the connections, to wait for
     /// their ends.
     pub(super) fn close(&self) -> Vec<Arc<Connection>> {
-        let by_id = {
+        let by_lane = {
             let mut slots = self.slots.lock();
             slots.closed = true;
             slots.attempts.abort_all();
-            std::mem::take(&mut slots.by_id)
+            std::mem::take(&mut slots.by_lane)
         };
-        let connections: Vec<_> = by_id.into_values().filter_map(|slot| slot.open).collect();
+        let connections: Vec<_> = by_lane.into_values().filter_map(|slot| slot.open).collect();
         for connection in &connections {
             connection.close();
         }
         connections
     }
 
-    fn begin(&self, id: BrokerId) -> Option<Duration> {
+    fn begin(&self, lane: Lane) -> Option<Duration> {
         let slot = &mut self.slots.lock();
-        let reconnect = &mut slot.by_id.get_mut(&id)?.reconnect;
+        let reconnect = &mut slot.by_lane.get_mut(&lane)?.reconnect;
         Some(reconnect.begin(self.schedules, Instant::now(), fastrand::f64()))
     }
 
     /// Takes up how an attempt ended; says what those who wait for it are to be told.
     fn ended(
         &self,
-        id: BrokerId,
+        lane: Lane,
         result: Result<Arc<Connection>, ClientError>,
     ) -> Result<Arc<Connection>, ClientError> {
         let mut slots = self.slots.lock();
         // A place with an attempt goes only when the pool is closed.
-        let slot = slots.by_id.get_mut(&id).ok_or(ClientError::Closed)?;
+        let slot = slots.by_lane.get_mut(&lane).ok_or(ClientError::Closed)?;
         slot.attempt = None;
         match &result {
             Ok(connection) => {
@@ -224,20 +247,20 @@ pub(super) fn peer(id: BrokerId, address: &HostPort) -> Peer {
 }
 
 /// One attempt to connect, after the back-off. It does not keep the pool alive.
-async fn attempt(pool: Weak<Pool>, id: BrokerId, peer: Peer, told: oneshot::Sender<Outcome>) {
+async fn attempt(pool: Weak<Pool>, lane: Lane, peer: Peer, told: oneshot::Sender<Outcome>) {
     let not_before = pool.upgrade().and_then(|pool| {
-        pool.slots.lock().by_id.get(&id).and_then(|slot| slot.reconnect.not_before())
+        pool.slots.lock().by_lane.get(&lane).and_then(|slot| slot.reconnect.not_before())
     });
     if let Some(not_before) = not_before {
         tokio::time::sleep_until(not_before).await;
     }
     let Some((connector, settings, allowance, metrics)) = pool.upgrade().and_then(|pool| {
-        let allowance = pool.begin(id)?;
+        let allowance = pool.begin(lane)?;
         Some((pool.connector.clone(), pool.settings.clone(), allowance, pool.metrics.clone()))
     }) else {
         return;
     };
-    let meter = Meter::connecting(metrics, id);
+    let meter = Meter::connecting(metrics, lane.id);
     // The connector is the user's. An attempt that never ended would close the way to its broker.
     let open = Connection::open(&*connector, peer.clone(), &settings, allowance, meter);
     let result = AssertUnwindSafe(open).catch_unwind().await.unwrap_or_else(|_panic| {
@@ -246,5 +269,5 @@ async fn attempt(pool: Weak<Pool>, id: BrokerId, peer: Peer, told: oneshot::Send
     });
     let Some(pool) = pool.upgrade() else { return };
     // Nobody need be waiting.
-    let _ = told.send(pool.ended(id, result));
+    let _ = told.send(pool.ended(lane, result));
 }

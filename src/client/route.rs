@@ -51,20 +51,31 @@ impl Client {
         let asked = Asked::default();
         let mut retry = Retry::new(self, deadline, &asked);
         loop {
-            let attempt = self.ask_any(request, &asked);
+            let attempt = self.ask_any(|_| request.clone(), &asked);
             if let Some(response) = retry.attempt(attempt).await? {
                 return Ok(response);
             }
         }
     }
 
+    /// Sends a request that any broker can answer, once, as it is in the version that the broker
+    /// speaks.
+    pub(crate) async fn call_any_once<R: Request>(
+        &self,
+        request: impl Fn(i16) -> R,
+    ) -> Result<R::Response, ClientError> {
+        self.ask_any(request, &Asked::default()).await
+    }
+
     async fn ask_any<R: Request>(
         &self,
-        request: &R,
+        request: impl Fn(i16) -> R,
         asked: &Asked,
     ) -> Result<R::Response, ClientError> {
         let connection = self.core().connect_any(|peer| *asked.lock() = Some(peer)).await?;
-        connection.call(request, self.core().config.request_timeout()).await
+        let version = connection.version::<R>()?;
+        let timeout = self.core().config.request_timeout();
+        connection.call_at(&request(version), version, timeout).await
     }
 
     /// Asks the leaders of partitions, with one request to each, and asks again until `deadline` for

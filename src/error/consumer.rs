@@ -6,7 +6,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClientError, ErrorCode};
+use super::{ClientError, ErrorCode, GroupError};
 use crate::types::{TopicId, TopicPartition};
 
 /// Why records could not be read.
@@ -17,9 +17,47 @@ use crate::types::{TopicId, TopicPartition};
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumerError {
-    /// There is nothing to read from. Assign partitions first.
-    #[error("no partition is assigned: call assign first")]
+    /// There is nothing to read from. Subscribe to topics or assign partitions first.
+    #[error("nothing is subscribed to and no partition assigned: call subscribe or assign first")]
     NothingAssigned,
+    /// It takes a group, and the consumer has none.
+    #[error("the consumer has no group: set group.id")]
+    NoGroup,
+    /// Partitions cannot be assigned while topics are subscribed to: the group assigns them.
+    #[error("the consumer is subscribed to topics: unsubscribe before partitions are assigned")]
+    Subscribed,
+    /// Topics cannot be subscribed to while partitions are assigned by the application.
+    #[error("partitions were assigned by assign: unsubscribe before topics are subscribed to")]
+    Assigned,
+    /// No topic can have this name.
+    #[error(
+        "{topic:?} is no name of a topic: 1 to 249 letters and digits of ASCII, `.`, `_` and `-`, \
+         and neither `.` nor `..`"
+    )]
+    InvalidTopic {
+        /// The name as it was given.
+        topic: String,
+    },
+    /// What was given as a pattern is no regular expression.
+    #[error("{pattern:?} is no regular expression: {cause}")]
+    #[non_exhaustive]
+    InvalidPattern {
+        /// The pattern as it was given.
+        pattern: Arc<str>,
+        /// What is wrong with it.
+        cause: Arc<str>,
+    },
+    /// The consumer is not, or no longer, a member of its group.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// What the group has committed could not be looked up.
+    #[error("cannot look up committed offsets: {cause}")]
+    #[non_exhaustive]
+    Committed {
+        /// What went wrong.
+        #[source]
+        cause: ClientError,
+    },
     /// A partition was named that is not among those assigned.
     #[error("{partition} is not assigned to this reader: assign it first")]
     NotAssigned {
@@ -152,7 +190,14 @@ impl ConsumerError {
     /// The partition that it is about.
     pub fn partition(&self) -> Option<&TopicPartition> {
         match self {
-            Self::NothingAssigned => None,
+            Self::NothingAssigned
+            | Self::NoGroup
+            | Self::Subscribed
+            | Self::Assigned
+            | Self::InvalidTopic { .. }
+            | Self::InvalidPattern { .. }
+            | Self::Group(_)
+            | Self::Committed { .. } => None,
             Self::NotAssigned { partition }
             | Self::InvalidOffset { partition, .. }
             | Self::NoOffset { partition }

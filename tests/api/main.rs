@@ -9,15 +9,15 @@ use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
     Acknowledgement, Acks, AssignmentStrategy, BrokerId, Cause, ClientError, CloseError,
     CommitError, Compression, ConfigError, Consumer, ConsumerBuilder, ConsumerConfig,
-    ConsumerError, ConsumerGroupMetadata, ConsumerRecord, Delivery, DeliveryError,
+    ConsumerError, ConsumerGroupMetadata, ConsumerHandle, ConsumerRecord, Delivery, DeliveryError,
     DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, GroupError, GroupProtocol, Header,
     InterceptedRecord, IsolationLevel, Metric, MetricValue, Metrics, OffsetAndMetadata,
     OffsetReset, OwnedRecord, PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer,
     Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig, ProducerIdentity,
-    ProducerRecord, RecordHeader, RecordHeaders, RecordMetadata, Records, RecordsIter, SendError,
-    SerializationError, StartAt, SystemClock, TimestampType, TopicId, TopicPartition,
-    TopicPartitions, TypedProducer, TypedRecord, UnknownName, VersionSpan, assignor, config, net,
-    serialize,
+    ProducerRecord, RecordHeader, RecordHeaders, RecordMetadata, RecordStream, Records,
+    RecordsIter, SendError, SerializationError, StartAt, SubscriptionPattern, SystemClock,
+    TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer, TypedRecord,
+    UnknownName, VersionSpan, assignor, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -26,6 +26,9 @@ fn shared<T: Clone + Send + Sync + Unpin + Debug + 'static>() {}
 fn borrowing<T: Clone + Send + Sync + Unpin + Debug>() {}
 fn error<T: Error + Clone + Send + Sync + 'static>() {}
 fn value<T: Clone + PartialEq + Send + Sync + Debug + 'static>() {}
+
+enum Unheard {}
+impl milena::RebalanceListener for Unheard {}
 
 #[test]
 fn types_cross_threads_and_print() {
@@ -51,11 +54,15 @@ fn types_cross_threads_and_print() {
     owned::<Delivery>();
     owned::<Consumer>();
     owned::<ConsumerBuilder>();
+    shared::<ConsumerHandle>();
+    shared::<SubscriptionPattern>();
     owned::<Records>();
     owned::<PartitionRecords>();
     owned::<config::ConfigBuilder<ProducerConfig>>();
     owned::<net::TcpConnector>();
     owned::<Box<dyn net::Connect>>();
+    fn listens<T: milena::RebalanceListener>() {}
+    let _ = listens::<Unheard>;
     crosses::<dyn milena::ProducerInterceptor>();
     crosses::<dyn serialize::Serializer<Data = str>>();
     owned::<Box<dyn milena::Clock>>();
@@ -69,6 +76,8 @@ fn types_cross_threads_and_print() {
 
 #[test]
 fn what_borrows_crosses_threads_too() {
+    fn moves<T: Send + Unpin + Debug>() {}
+    moves::<RecordStream<'_>>();
     borrowing::<ProducerRecord<'_>>();
     borrowing::<Acknowledgement<'_>>();
     borrowing::<InterceptedRecord<'_>>();

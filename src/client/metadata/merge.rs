@@ -91,7 +91,8 @@ pub(super) fn merge(
     let Merger { generation, doubts, .. } = merger;
     let controller = Some(BrokerId(response.controller_id)).filter(|id| brokers.contains_key(id));
     let cluster_id = cluster_id.or_else(|| old.cluster_id.clone());
-    let snapshot = ClusterSnapshot { generation, cluster_id, controller, brokers, topics };
+    let all = false;
+    let snapshot = ClusterSnapshot { generation, cluster_id, controller, brokers, topics, all };
     let changed = is_different(old, &snapshot);
     Ok(Merged { snapshot, changed, settled, doubts })
 }

@@ -261,7 +261,7 @@ impl Metadata {
                 .map_err(|merge::NoBrokers| no_brokers(asked.as_ref()))?;
             (*last_failure, *asked) = (None, None);
             refresh.succeeded(&fetch.plan, merged.settled, merged.changed, now, fastrand::f64());
-            self.publish(merged.snapshot);
+            self.publish(ClusterSnapshot { all: fetch.plan.all, ..merged.snapshot });
             let new = Arc::new(merged.doubts);
             (new.clone(), std::mem::replace(doubts, new))
         };

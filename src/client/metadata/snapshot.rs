@@ -21,6 +21,8 @@ pub(crate) struct ClusterSnapshot {
     pub(super) controller: Option<BrokerId>,
     pub(super) brokers: BTreeMap<BrokerId, Arc<BrokerNode>>,
     pub(super) topics: BTreeMap<Arc<str>, TopicState>,
+    /// Whether all topics of the cluster were asked for.
+    pub(super) all: bool,
 }
 
 /// A broker and where it listens.
@@ -161,6 +163,11 @@ impl ClusterSnapshot {
     /// The topics that there is a view of.
     pub(crate) fn topics(&self) -> impl Iterator<Item = &Arc<TopicMetadata>> {
         self.topics.values().filter_map(|state| state.view.as_ref())
+    }
+
+    /// Whether there is a view of every topic that the cluster has, as far as it may be seen.
+    pub(crate) fn has_all_topics(&self) -> bool {
+        self.all
     }
 
     /// The last good view of a topic, whatever the brokers say of it now.

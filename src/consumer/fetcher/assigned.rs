@@ -4,8 +4,6 @@
 //! It asks nobody anything. What was fetched, or is on its way, for another assignment or position
 //! is dropped by the version that a partition gets with each change.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the group and the consumer's face will use it"))]
-
 use std::collections::BTreeSet;
 
 use super::Fetcher;

@@ -22,8 +22,7 @@
 //!   be committed all the same: they may if any of its requests was not answered, or was answered by
 //!   [a code that leaves it open](classify).
 //! - Look-ups wait for open transactions that commit offsets (KIP-447).
-#![cfg_attr(not(test), expect(dead_code, reason = "wired once there is a member"))]
-#![expect(unused_imports, reason = "the same")]
+#![cfg_attr(not(test), expect(dead_code, reason = "for metrics, which come next"))]
 
 mod auto_commit;
 mod classify;
@@ -52,7 +51,9 @@ use lookups::Lookups;
 use pace::Pace;
 
 pub(crate) use auto_commit::AutoCommit;
-pub(crate) use request::{Commit, Fetch, OffsetsRequest};
+pub(crate) use request::OffsetsRequest;
+#[cfg(test)]
+use request::{Commit, Fetch};
 pub(crate) use stats::CommitStats;
 
 /// Offsets to be committed, or that are committed.

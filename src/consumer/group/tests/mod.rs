@@ -17,7 +17,6 @@ use crate::protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use crate::protocol::messages::join_group::{
     JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember,
 };
-use crate::protocol::messages::leave_group::LeaveGroupResponse;
 use crate::protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::types::BrokerId;
 

@@ -1,7 +1,10 @@
-//! The task that runs a reader: it carries events to the [`Fetcher`] and its actions to the
-//! [`Client`], and decides nothing itself. It ends when its reader is closed or dropped.
+//! The task of a consumer: it carries events to the [`Fetcher`] and the [`Membership`], and their
+//! actions to the [`Client`], and decides nothing itself. It ends when its consumer is closed or
+//! dropped.
 
-use std::collections::BTreeMap;
+mod group;
+
+use std::fmt;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -10,14 +13,16 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::coordination::Answered;
 use super::fetcher::{Action, Fetched, Fetcher};
+use super::membership::Membership;
 use super::subscription::Leadership;
 use crate::client::{Client, ClusterSnapshot, LeaderHint};
 use crate::error::ClientError;
 use crate::protocol::messages::fetch::FetchRequest;
 use crate::protocol::messages::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
 use crate::time::{Duration, Instant};
-use crate::types::{BrokerId, OffsetAndMetadata, TopicPartition};
+use crate::types::{BrokerId, TopicPartition};
 
 /// The newest version of Fetch that names topics instead of giving their ids.
 const LAST_FETCH_BY_NAME: i16 = 12;
@@ -25,21 +30,31 @@ const LAST_FETCH_BY_NAME: i16 = 12;
 /// How long is waited for a topic before what is in the way is looked at, and it is asked for again.
 const TOPIC_WAIT: Duration = Duration::from_secs(1);
 
-/// What the reader and its task share.
-#[derive(Debug)]
+/// What the consumer and its task share. If both locks are needed, the fetcher's is taken last.
 pub(crate) struct Shared {
     pub(crate) fetcher: Mutex<Fetcher>,
-    /// The reader has changed something, or has taken something out.
+    /// `None` without a group.
+    pub(super) membership: Option<Mutex<Membership>>,
+    /// The consumer has changed something, or has taken something out.
     pub(crate) changed: Notify,
     /// There may be something to take out.
     pub(crate) arrived: Notify,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.membership {
+            Some(membership) => write!(f, "{:?}; {:?}", membership.lock(), self.fetcher.lock()),
+            None => write!(f, "{:?}", self.fetcher.lock()),
+        }
+    }
+}
+
 enum Event {
     Topic(String, Result<(), ClientError>),
-    Committed(u64, Result<BTreeMap<TopicPartition, Option<OffsetAndMetadata>>, ClientError>),
     Offsets(u64, Result<ListOffsetsResponse, ClientError>),
     Fetched(u64, Result<Fetched, ClientError>),
+    Group(Answered),
 }
 
 pub(crate) struct Driver {
@@ -64,20 +79,11 @@ impl Driver {
             // Subscribed before looking, so that no change between the two is missed.
             let news = self.client.changed();
             self.absorb();
-            let (actions, deadline) = {
-                let mut fetcher = self.shared.fetcher.lock();
-                (fetcher.poll(Instant::now()), fetcher.next_deadline())
-            };
-            let mut hints = Vec::new();
-            for action in actions {
-                self.act(action, &mut hints);
-            }
-            if !self.client.update_leaders(&hints) {
-                self.client.request_refresh();
-            }
+            let group_deadline = self.drive_group();
+            let deadline = earlier(self.drive_fetcher(), group_deadline);
             self.shared.arrived.notify_one();
             tokio::select! {
-                _ = &mut closed => return,
+                _ = &mut closed => break,
                 Some(event) = self.pending.next() => {
                     self.handle(event);
                     // Answers that came together are dealt with together.
@@ -87,13 +93,14 @@ impl Driver {
                 }
                 () = self.shared.changed.notified() => {}
                 // Without metadata to come there is nothing more to do.
-                news = news => if news.is_err() { return },
+                news = news => if news.is_err() { break },
                 () = sleep_until(deadline) => {}
             }
         }
+        self.end_group();
     }
 
-    /// Takes up metadata that is newer than what the fetcher was told.
+    /// Takes up metadata that is newer than what the machines were told.
     fn absorb(&mut self) {
         let mut fetcher = self.shared.fetcher.lock();
         // Under the lock, so that the newest one is told last, whoever tells it.
@@ -102,22 +109,44 @@ impl Driver {
             fetcher.handle_metadata(|name| leadership(&snapshot, name), Instant::now());
             drop(fetcher);
             self.snapshot = snapshot;
+            self.tell_group();
         }
     }
 
+    /// Does what the fetcher wants; says when to look again.
+    fn drive_fetcher(&mut self) -> Option<Instant> {
+        let (actions, deadline) = {
+            let mut fetcher = self.shared.fetcher.lock();
+            (fetcher.poll(Instant::now()), fetcher.next_deadline())
+        };
+        let mut hints = Vec::new();
+        for action in actions {
+            self.act(action, &mut hints);
+        }
+        if !self.client.update_leaders(&hints) {
+            self.client.request_refresh();
+        }
+        deadline
+    }
+
     fn handle(&mut self, event: Event) {
-        let mut fetcher = self.shared.fetcher.lock();
         let now = Instant::now();
         match event {
-            Event::Topic(topic, result) => fetcher.handle_topic(&topic, result, now),
-            Event::Committed(token, result) => fetcher.handle_committed(token, result, now),
-            Event::Offsets(token, result) => fetcher.handle_offsets(token, result, now),
-            Event::Fetched(token, result) => fetcher.handle_fetched(token, result, now),
+            Event::Topic(topic, result) => {
+                self.shared.fetcher.lock().handle_topic(&topic, result, now);
+            }
+            Event::Offsets(token, result) => {
+                self.shared.fetcher.lock().handle_offsets(token, result, now);
+            }
+            Event::Fetched(token, result) => {
+                self.shared.fetcher.lock().handle_fetched(token, result, now);
+            }
+            Event::Group(event) => self.handle_group(event, now),
         }
     }
 
     /// Hints are left for all to be taken up together.
-    fn act(&self, action: Action, hints: &mut Vec<LeaderHint>) {
+    fn act(&mut self, action: Action, hints: &mut Vec<LeaderHint>) {
         let client = self.client.clone();
         match action {
             Action::RefreshMetadata => client.request_refresh(),
@@ -126,12 +155,7 @@ impl Driver {
                 let result = client.topic(&topic, Instant::now() + TOPIC_WAIT).await;
                 Event::Topic(topic, result.map(|_view| ()))
             })),
-            // There is no group, so that nothing is committed.
-            Action::Committed { token, partitions } => {
-                let none = partitions.into_iter().map(|partition| (partition, None));
-                let event = Event::Committed(token, Ok(none.collect()));
-                self.pending.push(Box::pin(std::future::ready(event)));
-            }
+            Action::Committed { token, partitions } => self.look_up(token, partitions),
             Action::ListOffsets { token, node, request } => {
                 self.pending.push(Box::pin(async move {
                     Event::Offsets(token, client.call::<ListOffsetsRequest>(node, &request).await)
@@ -172,6 +196,10 @@ async fn sleep_until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
 }
 
 /// What metadata knows of a partition; `None` if it does not have the topic.
