@@ -186,8 +186,16 @@ impl ConsumerHandle {
         &self,
         offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<(), CommitError> {
+        self.commit_and_wait(offsets.into_iter().collect(), Committer::Call).await
+    }
+
+    async fn commit_and_wait(
+        &self,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        committer: impl FnOnce(oneshot::Sender<Result<(), CommitError>>) -> Committer,
+    ) -> Result<(), CommitError> {
         let (told, result) = oneshot::channel();
-        self.begin_commit(offsets.into_iter().collect(), Committer::Call(told)).map_err(|e| e.0)?;
+        self.begin_commit(offsets, committer(told)).map_err(|(error, _)| error)?;
         // Without an answer, the task has ended.
         let gone = CommitError::Failed { cause: ClientError::Closed, maybe_committed: true };
         result.await.unwrap_or(Err(gone))
@@ -312,7 +320,7 @@ impl ConsumerHandle {
         if !membership.lock().commits_by_itself() {
             return true;
         }
-        let result = self.commit().await;
+        let result = self.commit_and_wait(self.positions(), Committer::Parting).await;
         membership.lock().restart_auto_commit(Instant::now());
         if let Err(error) = &result {
             tracing::warn!(%error, "auto-commit failed");

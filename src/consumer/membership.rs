@@ -45,6 +45,8 @@ pub(super) enum Committer {
     Call(oneshot::Sender<Result<(), CommitError>>),
     /// A callback of the user.
     Callback(CommitCallback),
+    /// A poll that gives up partitions, or the close.
+    Parting(oneshot::Sender<Result<(), CommitError>>),
     Nobody,
 }
 
@@ -107,6 +109,7 @@ impl Membership {
         let kind = match &committer {
             Committer::Call(_) => CommitKind::Sync,
             Committer::Callback(_) => CommitKind::Async,
+            Committer::Parting(_) => CommitKind::Parting,
             Committer::Nobody => CommitKind::Auto,
         };
         let commit_as = self.group.commit_as();
@@ -291,7 +294,7 @@ impl Membership {
         }
         match self.committers.remove(&id)? {
             // Who asked may be gone.
-            Committer::Call(call) => drop(call.send(result)),
+            Committer::Call(call) | Committer::Parting(call) => drop(call.send(result)),
             Committer::Callback(callback) => {
                 return Some(Todo::Call(callback, result.map(|()| offsets)));
             }

@@ -207,6 +207,8 @@ async fn a_pattern_takes_in_topics_that_appear_and_partitions_that_are_added() {
     until(&mut [&mut consumer], is(&[("orders-eu", 0), ("orders-us", 0)])).await;
     cluster.add_partitions("orders-us", 2).unwrap();
     until(&mut [&mut consumer], is(&[("orders-eu", 0), ("orders-us", 0), ("orders-us", 1)])).await;
+    cluster.delete_topic("orders-eu").unwrap();
+    until(&mut [&mut consumer], is(&[("orders-us", 0), ("orders-us", 1)])).await;
     assert!(consumer.subscription().is_empty());
 }
 

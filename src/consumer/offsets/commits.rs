@@ -142,6 +142,11 @@ impl Pending {
             let maybe = maybe_committed(code);
             match of_commit(code) {
                 Verdict::Done => self.in_part = true,
+                Verdict::Again { refresh: true } if self.kind == CommitKind::Parting => {
+                    judging.came.refresh = true;
+                    self.refused_in_doubt |= in_doubt;
+                    self.refused.push((partition, code));
+                }
                 Verdict::Refused => {
                     self.refused_in_doubt |= maybe || in_doubt;
                     self.refused.push((partition, code));

@@ -97,6 +97,9 @@ pub(crate) enum CommitKind {
     Async,
     /// `enable.auto.commit`.
     Auto,
+    /// The same before partitions are given up, for which others wait: a topic that the coordinator
+    /// does not know may have been deleted, and is not waited for (KAFKA-13310).
+    Parting,
 }
 
 /// What the driver is to do.
