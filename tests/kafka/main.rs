@@ -37,6 +37,7 @@ mod settings;
 mod tools;
 mod trouble;
 
+mod assignors;
 mod examples;
 mod footprint;
 mod in_process;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         java_to_reader::TESTS,
         in_process::TESTS,
         examples::TESTS,
+        assignors::TESTS,
         outages::TESTS,
         loads::TESTS,
         stalled::TESTS,

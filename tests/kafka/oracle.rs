@@ -1,10 +1,15 @@
 //! Kafka's own Java clients, held against any cluster: what they wrote is what is to be read, and what they read is
 //! what was written. One warm process serves all tests; `java/Oracle.java` is its other half and tells the protocol.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use milena::assignor::{Assignment, ClusterTopics, MemberSubscription};
+use milena::protocol::consumer_protocol::{
+    ConsumerProtocolAssignment, ConsumerProtocolSubscription,
+};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
@@ -201,6 +206,54 @@ impl Oracle {
         let command = format!("skim\t{bootstrap}\t{topic}\t{partition}\t0");
         let rows = self.call(command, &[], "").await?;
         rows.iter().map(|row| skimmed(partition, row).ok_or_else(|| malformed(row))).collect()
+    }
+
+    /// What Java's assignor of this name makes of a group.
+    pub(crate) async fn assign(
+        &self,
+        assignor: &str,
+        cluster: &ClusterTopics,
+        members: &BTreeMap<String, MemberSubscription>,
+    ) -> Result<BTreeMap<String, Assignment>, Trouble> {
+        let mut lines = String::new();
+        for (topic, _) in cluster.topics() {
+            let racks = cluster
+                .racks(topic)
+                .iter()
+                .map(|racks| racks.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+            lines.push_str(
+                &[topic.to_owned()].into_iter().chain(racks).collect::<Vec<_>>().join("\t"),
+            );
+            lines.push('\n');
+        }
+        for (id, member) in members {
+            let bytes = ConsumerProtocolSubscription::from(member).to_bytes();
+            let bytes = hex(&bytes.map_err(|error| error.to_string())?);
+            let instance = member.group_instance_id.as_deref().unwrap_or_default();
+            lines.push_str(&format!("{id}\t{instance}\t{bytes}\n"));
+        }
+        let command =
+            format!("assign\t{assignor}\t{}\t{}", cluster.topics().count(), members.len());
+        let rows = self.call(command, &[], &lines).await?;
+        let assignment = |row: &Row| {
+            let bytes = unhex(row.get(1)?)?;
+            let read = ConsumerProtocolAssignment::from_bytes(bytes.into()).ok()?;
+            Some((row.first()?.clone(), Assignment::from(read)))
+        };
+        rows.iter().map(|row| assignment(row).ok_or_else(|| malformed(row))).collect()
+    }
+
+    /// What a Java member with the sticky assignor says of its last assignment.
+    pub(crate) async fn sticky_user_data(
+        &self,
+        generation: i32,
+        assignment: &Assignment,
+    ) -> Result<Vec<u8>, Trouble> {
+        let bytes = ConsumerProtocolAssignment::from(assignment).to_bytes();
+        let bytes = hex(&bytes.map_err(|error| error.to_string())?);
+        let rows = self.call(format!("userdata\t{generation}\t{bytes}"), &[], "").await?;
+        let row = rows.into_iter().next().ok_or("no row")?;
+        row.first().and_then(|bytes| unhex(bytes)).ok_or_else(|| malformed(&row))
     }
 
     async fn call(

@@ -2,6 +2,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -10,18 +11,28 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.function.Function;
 import java.util.zip.CRC32C;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
+import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.RangeAssignor;
+import org.apache.kafka.clients.consumer.RoundRobinAssignor;
+import org.apache.kafka.clients.consumer.StickyAssignor;
+import org.apache.kafka.clients.consumer.internals.ConsumerProtocol;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.Cluster;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
@@ -48,6 +59,10 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * skim     BOOTSTRAP TOPIC PARTITION OFFSET [PROPERTY...]     row: offset key head-of-value length-of-value crc32c-of-value
  * delete   BOOTSTRAP TOPIC
  * quota    BOOTSTRAP CLIENT BYTES_PER_SECOND                  for producers of that client id, on each broker
+ * assign   ASSIGNOR TOPICS MEMBERS                            row: member assignment
+ *          then TOPICS lines: topic [racks (comma separated) of each partition]...
+ *          then MEMBERS lines: member instance (or nothing) subscription
+ * userdata GENERATION ASSIGNMENT                              row: what the sticky assignor makes of it
  * </pre>
  */
 public final class Oracle {
@@ -95,6 +110,8 @@ public final class Oracle {
             case "skim" -> consume(command, Oracle::skimmed);
             case "delete" -> delete(command);
             case "quota" -> quota(command);
+            case "assign" -> assign(command);
+            case "userdata" -> userData(command);
             default -> throw new IllegalArgumentException("unknown command " + command[0]);
         }
     }
@@ -153,6 +170,58 @@ public final class Oracle {
         try (Admin admin = Admin.create(client(command[1], Map.of()))) {
             admin.alterClientQuotas(List.of(new ClientQuotaAlteration(client, List.of(rate)))).all().get();
         }
+    }
+
+    private void assign(String[] command) throws IOException {
+        var nodes = new HashMap<String, Node>();
+        var infos = new ArrayList<PartitionInfo>();
+        for (int i = Integer.parseInt(command[2]); i > 0; i--) {
+            String[] topic = in.readLine().split("\t", -1);
+            for (int partition = 1; partition < topic.length; partition++) {
+                Node[] replicas = Arrays.stream(topic[partition].split(","))
+                        .filter(rack -> !rack.isEmpty())
+                        .map(rack -> nodes.computeIfAbsent(rack, name -> new Node(nodes.size(), "host", 1, name)))
+                        .toArray(Node[]::new);
+                infos.add(new PartitionInfo(topic[0], partition - 1, Node.noNode(), replicas, replicas));
+            }
+        }
+        var subscriptions = new HashMap<String, ConsumerPartitionAssignor.Subscription>();
+        for (int i = Integer.parseInt(command[3]); i > 0; i--) {
+            String[] member = in.readLine().split("\t", -1);
+            var subscription = ConsumerProtocol.deserializeSubscription(ByteBuffer.wrap(HEX.parseHex(member[2])));
+            subscription.setGroupInstanceId(Optional.of(member[1]).filter(name -> !name.isEmpty()));
+            subscriptions.put(member[0], subscription);
+        }
+        var cluster = new Cluster("cluster", nodes.values(), infos, Set.of(), Set.of());
+        var group = new ConsumerPartitionAssignor.GroupSubscription(subscriptions);
+        assignor(command[1]).assign(cluster, group).groupAssignment().forEach((member, assignment) -> {
+            row(member, HEX.formatHex(rest(ConsumerProtocol.serializeAssignment(assignment))));
+        });
+    }
+
+    /** They have a state, so each group gets its own. */
+    private static ConsumerPartitionAssignor assignor(String name) {
+        return switch (name) {
+            case "range" -> new RangeAssignor();
+            case "roundrobin" -> new RoundRobinAssignor();
+            case "sticky" -> new StickyAssignor();
+            case "cooperative-sticky" -> new CooperativeStickyAssignor();
+            default -> throw new IllegalArgumentException("unknown assignor " + name);
+        };
+    }
+
+    private void userData(String[] command) {
+        var assignor = new StickyAssignor();
+        var assignment = ConsumerProtocol.deserializeAssignment(ByteBuffer.wrap(HEX.parseHex(command[2])));
+        var generation = Integer.parseInt(command[1]);
+        assignor.onAssignment(assignment, new ConsumerGroupMetadata("group", generation, "member", Optional.empty()));
+        row(HEX.formatHex(rest(assignor.subscriptionUserData(Set.of()))));
+    }
+
+    private static byte[] rest(ByteBuffer buffer) {
+        var bytes = new byte[buffer.remaining()];
+        buffer.get(bytes);
+        return bytes;
     }
 
     private static boolean led(List<PartitionInfo> infos, int partitions) {

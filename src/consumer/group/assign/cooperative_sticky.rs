@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use bytes::Bytes;
 
-use super::sticky::{self, Assigned, Claim, Far};
+use super::sticky::{self, Aim, Assigned, Claim};
 use super::{Assignment, Assignor, ClusterTopics, MemberSubscription, RebalanceProtocol};
 use crate::types::ConsumerGroupMetadata;
 
@@ -15,8 +15,8 @@ use crate::types::ConsumerGroupMetadata;
 /// A partition that another member still owns is left out of the assignment. Its owner sees that it
 /// is not assigned it any more, gives it up and joins again; the rebalance that follows assigns it.
 ///
-/// Where racks are told, far partitions move nearer only if the group then comes to rest within a few
-/// rebalances.
+/// Where racks are told, partitions move nearer to members only if the group then comes to rest within
+/// a few rebalances.
 ///
 /// It can be used with [`RebalanceProtocol::Eager`] too, for the time in which a group changes over from
 /// another assignor: first all members get both, then the other is taken away.
@@ -59,11 +59,11 @@ impl Assignor for CooperativeStickyAssignor {
         cluster: &ClusterTopics,
         subscriptions: &BTreeMap<String, MemberSubscription>,
     ) -> BTreeMap<String, Assignment> {
-        let near = step(cluster, subscriptions, Far::MayMove);
-        if near.is_by_rack() && !comes_to_rest(cluster, subscriptions) {
-            return step(cluster, subscriptions, Far::Stays).assignments();
+        let near = step(cluster, subscriptions, Aim::Near);
+        if near.is_at_rest() || comes_to_rest(cluster, subscriptions, &near) {
+            return near.assignments();
         }
-        near.assignments()
+        step(cluster, subscriptions, Aim::Rest).assignments()
     }
 
     fn on_assignment(&self, _assignment: &Assignment, metadata: &ConsumerGroupMetadata) {
@@ -72,40 +72,42 @@ impl Assignor for CooperativeStickyAssignor {
 }
 
 /// How many rebalances may follow each other before an assignment stays as it is.
-const FOLLOWING: u32 = 4;
+const FOLLOWING: u32 = 3;
 
 /// The assignment of one rebalance, without what others still own.
 fn step<'a>(
     cluster: &'a ClusterTopics,
     subscriptions: &'a BTreeMap<String, MemberSubscription>,
-    far: Far,
+    aim: Aim,
 ) -> Assigned<'a> {
-    let mut assigned = sticky::assign(cluster, subscriptions, owned, far);
+    let mut assigned = sticky::assign(cluster, subscriptions, owned, aim);
     assigned.withhold_owned();
     assigned
 }
 
-/// Whether a group in which far partitions may move comes to an end with that. Not every one does: a
-/// partition that is moved nearer may have to go back for balance, which Java's groups do for ever.
+/// Whether the rebalances that follow an assignment come to an end. Not all do: what one gives to a
+/// member that is nearer, or has less, the next may take back to make counts even, which a group of
+/// Java's goes on with for ever.
 fn comes_to_rest(
     cluster: &ClusterTopics,
     subscriptions: &BTreeMap<String, MemberSubscription>,
+    assigned: &Assigned<'_>,
 ) -> bool {
     let mut members = subscriptions.clone();
-    let generation = members.values().filter_map(|member| member.generation_id).max();
+    let mut assignments = assigned.assignments();
+    let generation = members.values().filter_map(|member| member.generation_id).max().unwrap_or(0);
     for later in 1..=FOLLOWING {
-        let assigned = step(cluster, &members, Far::MayMove);
-        if assigned.is_at_rest() {
-            return true;
-        }
-        let assignments = assigned.assignments();
-        let generation = generation.unwrap_or(0).saturating_add_unsigned(later);
         for (id, assignment) in assignments {
             if let Some(member) = members.get_mut(&id) {
                 member.owned_partitions = assignment.partitions;
-                member.generation_id = Some(generation);
+                member.generation_id = Some(generation.saturating_add_unsigned(later));
             }
         }
+        let assigned = step(cluster, &members, Aim::Near);
+        if assigned.is_at_rest() {
+            return true;
+        }
+        assignments = assigned.assignments();
     }
     false
 }

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::Far;
+use super::Aim;
 use super::numbered::Numbered;
 use super::racks::Racks;
 
@@ -17,7 +17,7 @@ pub(super) fn assign(
     group: &Numbered<'_>,
     previous: &[Option<usize>],
     racks: Option<&Racks<'_>>,
-    far: Far,
+    aim: Aim,
 ) -> Vec<Option<usize>> {
     let (partitions, members) = (group.partition_count(), group.members().len());
     if members == 0 {
@@ -31,7 +31,7 @@ pub(super) fn assign(
         below: Vec::new(),
         at_share: VecDeque::new(),
     };
-    deal.keep(group, previous, racks.filter(|_| far == Far::MayMove));
+    deal.keep(group, previous, racks.filter(|_| aim == Aim::Near));
     let mut left: Vec<_> =
         (0..partitions).filter(|partition| deal.owners[*partition].is_none()).collect();
     if let Some(racks) = racks {

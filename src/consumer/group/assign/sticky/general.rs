@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::Far;
+use super::Aim;
 use super::claims::Previous;
 use super::numbered::Numbered;
 use super::racks::Racks;
@@ -26,7 +26,7 @@ pub(super) fn assign(
     group: &Numbered<'_>,
     previous: &Previous,
     racks: Option<&Racks<'_>>,
-    far: Far,
+    aim: Aim,
 ) -> Vec<Option<usize>> {
     let mut topics: Vec<_> = (0..group.topic_count()).collect();
     // The fewer members can have a partition, the sooner it is looked at.
@@ -39,7 +39,7 @@ pub(super) fn assign(
     for (partition, owner) in previous.owners.iter().enumerate() {
         let Some(member) = *owner else { continue };
         let apart = || racks.is_some_and(|racks| racks.are_apart(member, partition));
-        if (far == Far::MayMove && apart()) || !group.wants(member, group.topic_of(partition)) {
+        if (aim == Aim::Near && apart()) || !group.wants(member, group.topic_of(partition)) {
             revoked = true;
         } else {
             owners[partition] = Some(member);
@@ -71,7 +71,7 @@ pub(super) fn assign(
     if !revoked {
         balance.improve(&new);
     }
-    if new.len() < all.len() {
+    if aim == Aim::Rest {
         balance.spread(&new);
     }
     balance.improve(&all);

@@ -80,7 +80,7 @@ impl Assignor for StickyAssignor {
         cluster: &ClusterTopics,
         subscriptions: &BTreeMap<String, MemberSubscription>,
     ) -> BTreeMap<String, Assignment> {
-        assign(cluster, subscriptions, told, Far::MayMove).assignments()
+        assign(cluster, subscriptions, told, Aim::Near).assignments()
     }
 
     fn on_assignment(&self, assignment: &Assignment, metadata: &ConsumerGroupMetadata) {
@@ -100,13 +100,15 @@ fn told(subscription: &MemberSubscription) -> Claim {
     }
 }
 
-/// What becomes of partitions without a replica in their owner's rack.
+/// What an assignment is to achieve, beside that it is balanced and keeps what can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Far {
-    /// Nobody has them for sure any more, so that they may go to somebody near.
-    MayMove,
-    /// They are kept like others. Only what goes to somebody else goes to somebody near.
-    Stays,
+pub(super) enum Aim {
+    /// Members read from their own rack if they can: what is far from its owner may be given to a
+    /// member near to it. As in Java.
+    Near,
+    /// A group that assigns in steps comes to rest: what is far stays, and what nobody has is spread so
+    /// that as little else as possible has to move.
+    Rest,
 }
 
 /// Assigns, given what each member claims to have had.
@@ -114,7 +116,7 @@ pub(super) fn assign<'a>(
     cluster: &'a ClusterTopics,
     subscriptions: &'a BTreeMap<String, MemberSubscription>,
     claim: impl Fn(&MemberSubscription) -> Claim,
-    far: Far,
+    aim: Aim,
 ) -> Assigned<'a> {
     let group = Numbered::new(cluster, subscriptions);
     let claims: Vec<_> = subscriptions.values().map(claim).collect();
@@ -123,11 +125,11 @@ pub(super) fn assign<'a>(
     let mut wants = subscriptions.values().map(|subscription| &subscription.topics);
     let first = wants.next();
     let owners = if wants.all(|topics| Some(topics) == first) {
-        even::assign(&group, &previous.owners, racks.as_ref(), far)
+        even::assign(&group, &previous.owners, racks.as_ref(), aim)
     } else {
-        general::assign(&group, &previous, racks.as_ref(), far)
+        general::assign(&group, &previous, racks.as_ref(), aim)
     };
-    Assigned { group, previous, owners, by_rack: racks.is_some() }
+    Assigned { group, previous, owners }
 }
 
 /// What came out: the member that each partition goes to.
@@ -135,15 +137,9 @@ pub(super) struct Assigned<'a> {
     group: Numbered<'a>,
     previous: Previous,
     owners: Vec<Option<usize>>,
-    by_rack: bool,
 }
 
 impl Assigned<'_> {
-    /// Whether racks made a difference.
-    pub(super) fn is_by_rack(&self) -> bool {
-        self.by_rack
-    }
-
     /// Whether no member has to give up anything.
     pub(super) fn is_at_rest(&self) -> bool {
         let mut partitions = self.previous.claimants.iter().zip(&self.owners);
