@@ -105,13 +105,9 @@ fn membership(
             session_timeout: config.session_timeout(),
             heartbeat_interval: config.heartbeat_interval(),
         },
-        GroupProtocol::Consumer => {
-            return Err(GroupError::Unsupported {
-                group: group_id,
-                what: "group.protocol=consumer",
-                cause: None,
-            });
-        }
+        GroupProtocol::Consumer => MemberProtocol::Consumer {
+            remote_assignor: config.group_remote_assignor().map(str::to_owned),
+        },
     };
     let group = GroupConfig {
         group_id: group_id.clone(),

@@ -201,8 +201,10 @@ impl Coordinator {
         }
     }
 
+    /// Whoever still wants it says so again.
     fn not_found(&mut self, at: Instant) {
         self.state = State::Unknown;
+        self.wanted = false;
         self.put_off(at);
     }
 

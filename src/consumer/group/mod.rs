@@ -14,6 +14,7 @@
 //! | [`assign`] | which member of a classic group gets which partitions |
 //! | `classic` | the classic protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup |
 //! | `coordinator` | where the group's coordinator is |
+//! | `modern` | the protocol of `group.protocol=consumer` (KIP-848) |
 //! | `ownership` | what the user is told, and in which order |
 //! | `polls` | whether the user polls often enough |
 //! | `request` | nothing: requests and answers |
@@ -35,6 +36,7 @@
 pub mod assign;
 mod classic;
 mod coordinator;
+mod modern;
 mod ownership;
 mod polls;
 mod request;
@@ -54,6 +56,7 @@ use crate::time::{Backoff, Duration, Instant};
 use crate::types::{ConsumerGroupMetadata, TopicPartition};
 use assign::Assignor;
 use classic::Classic;
+use modern::Modern;
 use ownership::Told;
 use shared::{Interest, Machine, Shared, Standing};
 
@@ -94,6 +97,11 @@ pub(crate) enum MemberProtocol {
         /// `heartbeat.interval.ms`.
         heartbeat_interval: Duration,
     },
+    /// `consumer`.
+    Consumer {
+        /// `group.remote.assignor`.
+        remote_assignor: Option<String>,
+    },
 }
 
 /// What a user subscribes to.
@@ -129,12 +137,16 @@ impl Group {
     ///
     /// Fails with [`GroupError::IncompatibleAssignors`].
     pub(crate) fn new(config: GroupConfig, seed: u64) -> Result<Self, GroupError> {
-        let member = match &config.protocol {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let member: Box<dyn Machine> = match &config.protocol {
             MemberProtocol::Classic { assignors, session_timeout, heartbeat_interval } => {
                 Box::new(Classic::new(assignors.clone(), *session_timeout, *heartbeat_interval)?)
             }
+            MemberProtocol::Consumer { remote_assignor } => {
+                Box::new(Modern::new(remote_assignor.clone(), &mut random))
+            }
         };
-        let shared = Shared::new(config, fastrand::Rng::with_seed(seed));
+        let shared = Shared::new(config, random);
         Ok(Self { shared, member })
     }
 

@@ -58,12 +58,19 @@ pub(super) struct Ownership {
     assign: Option<BTreeSet<TopicPartition>>,
     failure: Option<GroupError>,
     running: Option<Running>,
+    /// Counts the changes of what is owned or to be assigned.
+    version: u64,
 }
 
 impl Ownership {
     /// What the user owns, as far as it has been told.
     pub(super) fn owned(&self) -> &BTreeSet<TopicPartition> {
         &self.owned
+    }
+
+    /// Another one whenever what is owned, or to be assigned, has changed.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Whether the user has been told everything, and its listener is done with it.
@@ -106,6 +113,7 @@ impl Ownership {
     pub(super) fn assign(&mut self, target: BTreeSet<TopicPartition>) {
         self.revoke = self.owned.difference(&target).cloned().collect();
         self.assign = Some(target);
+        self.version += 1;
     }
 
     /// The user is to be told of a failure.
@@ -138,6 +146,7 @@ impl Ownership {
         let added = target.difference(&self.owned).cloned().collect();
         let all = target.iter().cloned().collect();
         self.owned = target;
+        self.version += 1;
         self.running = Some(Running { told: Told::Assigned, gone: BTreeSet::new(), since: at });
         Some(MemberEvent::Assigned { added, all })
     }
@@ -160,6 +169,7 @@ impl Ownership {
     pub(super) fn done(&mut self, at: Instant) -> Option<(Told, Duration)> {
         let Running { told, gone, since } = self.running.take()?;
         self.owned.retain(|partition| !gone.contains(partition));
+        self.version += 1;
         Some((told, at.saturating_duration_since(since)))
     }
 }

@@ -40,11 +40,9 @@ impl Polls {
         }
     }
 
-    /// Only a poll from now on counts.
+    /// Only a poll from now on counts, or what one that is under way does next.
     pub(super) fn restart(&mut self) {
-        if !self.polling {
-            self.last = None;
-        }
+        self.last = None;
     }
 
     /// Whether the user has polled since the start.

@@ -174,6 +174,14 @@ impl Shared {
         self.standing = if error.is_fatal() { Standing::Over(error) } else { Standing::Paused };
     }
 
+    /// Tells the user why the coordinator cannot be found, once until the next poll. Whether there was
+    /// something to tell.
+    pub(super) fn report_refusal(&mut self) -> bool {
+        let good = matches!(self.standing, Standing::Good);
+        let refusal = self.coordinator.refusal().filter(|_| good).cloned();
+        refusal.map(|error| self.fail(error)).is_some()
+    }
+
     /// A poll begins: what failed before it is tried again, or told again.
     pub(super) fn poll_begins(&mut self, at: Instant) {
         self.polls.begins(at);

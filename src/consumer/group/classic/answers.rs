@@ -1,6 +1,7 @@
 //! What the answers to JoinGroup and SyncGroup bring about, and what an error code does to the
 //! membership, whichever request it answered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::assignors::{read_assignment, read_members};
@@ -8,7 +9,7 @@ use super::codes::{self, Verdict};
 use super::leader::Task;
 use super::{CONSUMER, Classic, Phase};
 use crate::consumer::group::assign::Assignment;
-use crate::consumer::group::request::{Action, GroupRequest, GroupResponse};
+use crate::consumer::group::request::{GroupRequest, GroupResponse};
 use crate::consumer::group::shared::{Flight, Interest, Machine, Shared};
 use crate::error::{ClientError, ErrorCode, GroupError};
 use crate::protocol::messages::join_group::JoinGroupResponse;
@@ -33,9 +34,13 @@ impl Classic {
                 error_code: ErrorCode::UNKNOWN_SERVER_ERROR,
                 ..JoinGroupResponse::default()
             },
-            Err(error) => return self.request_failed(shared, "JoinGroup", flight, error, at),
+            Err(error) => {
+                self.request_failed(shared, "JoinGroup", flight, error, at);
+                return self.count_failure(shared);
+            }
         };
-        match codes::join(response.error_code) {
+        let verdict = codes::join(response.error_code);
+        match verdict {
             Verdict::Done => {
                 shared.coordinator.heard(flight.version);
                 shared.stats.join.record(at.saturating_duration_since(flight.since));
@@ -50,6 +55,16 @@ impl Classic {
             verdict => {
                 self.take_verdict(shared, verdict, "JoinGroup", response.error_code, at);
             }
+        }
+        if verdict != Verdict::TakeId {
+            self.count_failure(shared);
+        }
+    }
+
+    /// Counts a rebalance that has not come further.
+    fn count_failure(&self, shared: &mut Shared) {
+        if matches!(self.phase, Phase::Waiting | Phase::Out) {
+            shared.stats.failed_rebalances += 1;
         }
     }
 
@@ -85,9 +100,10 @@ impl Classic {
             let members = read_members(response.members);
             let time = shared.config.max_poll_interval;
             let task = Task::new(assignor, members, response.skip_assignment, time, at);
-            shared.outbox.push(Action::Track(task.topics().clone()));
+            self.track(shared, task.topics().clone());
             self.phase = Phase::Assigning(Box::new(task));
         } else {
+            self.track(shared, BTreeSet::new());
             self.sync(shared, assignor, Vec::new(), at);
         }
     }
@@ -130,6 +146,18 @@ impl Classic {
         else {
             return;
         };
+        self.take_sync_answer(shared, &assignor, flight, result, at);
+        self.count_failure(shared);
+    }
+
+    fn take_sync_answer(
+        &mut self,
+        shared: &mut Shared,
+        assignor: &str,
+        flight: Flight,
+        result: Result<GroupResponse, ClientError>,
+        at: Instant,
+    ) {
         let response = match result {
             Ok(GroupResponse::SyncGroup(response)) => response,
             Ok(_) => SyncGroupResponse {
@@ -143,10 +171,12 @@ impl Classic {
                 shared.coordinator.heard(flight.version);
                 shared.stats.sync.record(at.saturating_duration_since(flight.since));
                 self.beats.restart(at);
-                self.synced(shared, &assignor, response, at);
+                self.synced(shared, assignor, response, at);
             }
             Verdict::Moved => self.coordinator_moved(shared, flight, at),
             verdict => {
+                // What it has joined it is not going to be a part of.
+                self.joined = false;
                 self.take_verdict(shared, verdict, "SyncGroup", response.error_code, at);
             }
         }
@@ -175,7 +205,6 @@ impl Classic {
         };
         if let Some(odd) = unsubscribed(&shared.interest, &assignment) {
             tracing::info!(group = %shared.config.group_id, %odd, "assigned, but not subscribed to");
-            shared.stats.failed_rebalances += 1;
             self.rejoin_because("the assignment does not match the subscription");
             return self.join_later(shared, at);
         }
@@ -209,7 +238,7 @@ impl Classic {
             Verdict::Done | Verdict::Moved | Verdict::TakeId => {}
             // It is about to anyway, unless it is stable.
             Verdict::Rejoin if stable => self.rejoin_because("group is already rebalancing"),
-            Verdict::Rejoin if self.joined && !matches!(api, "SyncGroup") => {}
+            Verdict::Rejoin if self.joined => {}
             Verdict::Rejoin => {
                 self.rejoin_because(&format!("rebalance failed due to {code}"));
                 self.join_again(shared, at);
@@ -254,7 +283,6 @@ impl Classic {
     }
 
     fn failed(&mut self, shared: &mut Shared, error: GroupError) {
-        shared.stats.failed_rebalances += 1;
         shared.fail(error);
         self.fall_out(shared);
     }
@@ -270,14 +298,12 @@ impl Classic {
     }
 
     fn join_later(&mut self, shared: &mut Shared, at: Instant) {
-        shared.stats.failed_rebalances += 1;
         self.retry_at = Some(at + shared.pause(self.failures));
         self.failures = self.failures.saturating_add(1);
         self.phase = Phase::Waiting;
     }
 
     fn coordinator_moved(&mut self, shared: &mut Shared, flight: Flight, at: Instant) {
-        shared.stats.failed_rebalances += 1;
         shared.coordinator.lost(flight.version, at);
         self.rejoin_because("the coordinator has moved");
         self.phase = Phase::Waiting;

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use super::assign::{Assignor, MemberSubscription};
 use super::coordinator::Located;
-use super::request::{GroupRequest, GroupResponse, LeaveGroup};
+use super::request::{Action, GroupRequest, GroupResponse, LeaveGroup};
 use super::shared::{Flight, Interest, Machine, Shared, Standing};
 use super::{CommitAs, LeaveMode};
 use crate::error::{ClientError, ErrorCode, GroupError};
@@ -93,6 +93,8 @@ pub(super) struct Classic {
     retry_at: Option<Instant>,
     rebalancing_since: Option<Instant>,
     watch: Option<Watch>,
+    /// Whether the topics of other members are followed.
+    tracks: bool,
     beats: Beats,
     leaving: Option<Leaving>,
     leave: Option<Flight>,
@@ -118,6 +120,7 @@ impl Classic {
             retry_at: None,
             rebalancing_since: None,
             watch: None,
+            tracks: false,
             beats: Beats::new(heartbeat_interval),
             leaving: None,
             leave: None,
@@ -135,6 +138,10 @@ impl Classic {
         {
             self.rejoin_because("the coordinator was lost");
             self.phase = Phase::Waiting;
+            shared.stats.failed_rebalances += 1;
+        }
+        if wanted && shared.report_refusal() && matches!(self.phase, Phase::Waiting) {
+            self.fall_out(shared);
         }
         self.leave.take_if(|flight| gone(flight));
         self.beats.follow(located, at);
@@ -209,13 +216,7 @@ impl Classic {
         if !due || !shared.ownership.is_settled() || !matches!(shared.standing, Standing::Good) {
             return;
         }
-        let Some(to) = shared.coordinator.want() else {
-            if let Some(error) = shared.coordinator.refusal() {
-                shared.fail(error.clone());
-                self.fall_out(shared);
-            }
-            return;
-        };
+        let Some(to) = shared.coordinator.want() else { return };
         let Interest::Topics { names: Some(names), .. } = &shared.interest else { return };
         let mut subscription = MemberSubscription::new(names);
         subscription.owned_partitions = shared.ownership.owned().iter().cloned().collect();
@@ -292,10 +293,19 @@ impl Classic {
         self.joined = false;
         self.member_id.clear();
         self.watch = None;
+        self.track(shared, BTreeSet::new());
         self.rejoin = None;
         self.failures = 0;
         self.retry_at = None;
         self.rebalancing_since = None;
+    }
+
+    /// Only the leader needs topics that it does not subscribe to.
+    fn track(&mut self, shared: &mut Shared, topics: BTreeSet<String>) {
+        let tracks = !topics.is_empty();
+        if std::mem::replace(&mut self.tracks, tracks) || tracks {
+            shared.outbox.push(Action::Track(topics));
+        }
     }
 
     fn send_leave(&self, shared: &mut Shared, to: Located, reason: &str, at: Instant) -> Flight {
@@ -395,7 +405,8 @@ impl Machine for Classic {
     }
 
     fn commit_as(&self, shared: &Shared) -> CommitAs {
-        let nobody = shared.interest == Interest::Nothing && self.is_out();
+        let out = matches!(self.phase, Phase::Out) && self.leaving.is_none();
+        let nobody = shared.interest == Interest::Nothing && out;
         let stable = matches!(self.phase, Phase::Stable | Phase::Waiting);
         if nobody {
             CommitAs::Committer(ConsumerGroupMetadata::no_member(shared.group()))

@@ -1,6 +1,12 @@
 //! A member on a bench: what it sends is looked at and answered by hand.
 
+mod bugs;
 mod classic;
+mod codes;
+mod coordinator;
+mod model;
+mod modern;
+mod random;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,12 +17,15 @@ use super::assign::{
 };
 use super::*;
 use crate::error::{DisconnectReason, Peer};
-use crate::protocol::consumer_protocol::ConsumerProtocolAssignment;
+use crate::protocol::consumer_protocol::{
+    ConsumerProtocolAssignment, ConsumerProtocolSubscription,
+};
 use crate::protocol::messages::find_coordinator::FindCoordinatorResponse;
 use crate::protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use crate::protocol::messages::join_group::{
     JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember,
 };
+use crate::protocol::messages::leave_group::LeaveGroupResponse;
 use crate::protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::types::BrokerId;
 
@@ -196,6 +205,13 @@ impl Bench {
         (sent, join)
     }
 
+    /// As [`Bench::join_request`], to be answered later.
+    fn join_request_left(&mut self) -> (Sent, JoinGroupRequest) {
+        let (sent, join) = self.join_request();
+        self.sent.push_back(sent.clone());
+        (sent, join)
+    }
+
     fn sync_request(&mut self) -> (Sent, SyncGroupRequest) {
         let sent = self.only();
         let GroupRequest::SyncGroup(sync) = sent.request.clone() else { panic!("{sent:?}") };
@@ -320,4 +336,28 @@ fn sync_error(error_code: ErrorCode) -> GroupResponse {
 
 fn heartbeat(error_code: ErrorCode) -> GroupResponse {
     GroupResponse::Heartbeat(HeartbeatResponse { error_code, ..HeartbeatResponse::default() })
+}
+
+fn left() -> GroupResponse {
+    GroupResponse::LeaveGroup(LeaveGroupResponse::default())
+}
+
+fn found_error(error_code: ErrorCode) -> GroupResponse {
+    GroupResponse::FindCoordinator(FindCoordinatorResponse {
+        error_code,
+        node_id: if error_code.is_ok() { 1 } else { -1 },
+        ..FindCoordinatorResponse::default()
+    })
+}
+
+/// The only member leads.
+fn joined_alone(generation: i32) -> GroupResponse {
+    let GroupResponse::JoinGroup(response) = joined(generation, "me", "me") else { unreachable!() };
+    let subscription = MemberSubscription::new(["t"]);
+    let me = JoinGroupResponseMember {
+        member_id: "me".to_owned(),
+        metadata: ConsumerProtocolSubscription::from(&subscription).to_bytes().unwrap(),
+        ..JoinGroupResponseMember::default()
+    };
+    GroupResponse::JoinGroup(JoinGroupResponse { members: vec![me], ..response })
 }
