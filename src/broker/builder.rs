@@ -133,7 +133,20 @@ impl ClusterBuilder {
         self
     }
 
-    /// The most members of a group (`group.max.size`). Default: any number.
+    /// How long a member of the new protocol may be silent (`group.consumer.session.timeout.ms`). Default: 45 s.
+    pub fn group_consumer_session_timeout(mut self, timeout: Duration) -> Self {
+        self.groups.consumer_session_timeout = timeout;
+        self
+    }
+
+    /// How often a member of the new protocol is told to be heard of (`group.consumer.heartbeat.interval.ms`).
+    /// Default: 5 s.
+    pub fn group_consumer_heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.groups.consumer_heartbeat_interval = interval;
+        self
+    }
+
+    /// The most members of a group (`group.max.size`, `group.consumer.max.size`). Default: any number.
     pub fn group_max_size(mut self, members: usize) -> Self {
         self.groups.max_size = members;
         self

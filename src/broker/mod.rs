@@ -51,8 +51,8 @@
 //!
 //! # What it does
 //! ApiVersions, Metadata (with automatic topic creation), Produce, Fetch, ListOffsets, OffsetForLeaderEpoch,
-//! InitProducerId, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch, CreateTopics,
-//! CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders, leader epochs, topic ids,
+//! InitProducerId, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup, ConsumerGroupHeartbeat, OffsetCommit,
+//! OffsetFetch, CreateTopics, CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders, leader epochs, topic ids,
 //! in-sync replicas, `min.insync.replicas`, size and time limits, the checks of idempotent producers, and the rules of
 //! consumer groups are Kafka's, and so are fetch sessions, isolation levels and racks.
 //!
@@ -61,6 +61,8 @@
 //!   but in [`Cluster::elect_uncleanly`]. Followers fall behind by [`Cluster::hold_replica`] alone.
 //! - The first rebalance of a group does not wait for more members, unless
 //!   [`ClusterBuilder::group_initial_rebalance_delay`] says so. Groups and offsets are kept for ever.
+//! - Members of the classic and of the new group protocol (KIP-848) are never in one group: it is refused until it is
+//!   empty, as with `group.consumer.migration.policy=disabled`.
 //! - A JoinGroup or SyncGroup whose client sends it again meanwhile is answered with `REBALANCE_IN_PROGRESS`, not left
 //!   without an answer.
 //! - No transaction coordinator, no security yet. `InitProducerId` with a transactional id gets
@@ -102,7 +104,7 @@ pub use self::cluster::{Cluster, NewRecord, Writer};
 pub use self::error::ClusterError;
 pub use self::events::Event;
 pub use self::faults::{Action, Fault};
-pub use self::group::{CommittedOffset, GroupDescription, GroupMember};
+pub use self::group::{CommittedOffset, GroupDescription, GroupMember, GroupType};
 pub use self::inspect::{StoredBatch, StoredRecord};
 pub use self::topic_spec::TopicSpec;
 pub use crate::protocol::ApiKey;

@@ -3,6 +3,8 @@
 //! It does what Kafka's controller does, at once and in one place: there is no moment at which two nodes disagree. What
 //! a node answers to a request is decided in the handlers.
 
+mod groups;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -420,16 +422,6 @@ impl State {
             self.events.push(Event::LeaderChanged { partition: of.clone(), leader, epoch });
         }
         Some(end_offset)
-    }
-
-    /// Makes a node the coordinator of a group and of those that share its partition of `__consumer_offsets`.
-    pub(crate) fn move_coordinator(&mut self, group: &str, to: BrokerId) -> Result<(), Refusal> {
-        if !self.is_live(to) {
-            let message = format!("Node {to} does not run.");
-            return Err(Refusal::new(ErrorCode::BROKER_NOT_AVAILABLE, message));
-        }
-        self.groups.move_coordinator(group, to);
-        Ok(())
     }
 
     /// Makes a node in the ISR the leader. A node that is no replica yet becomes one in place of the old leader, as

@@ -45,6 +45,7 @@ fn types_cross_threads_and_print() {
     owned::<broker::Writer>();
     shared::<broker::GroupDescription>();
     shared::<broker::GroupMember>();
+    shared::<broker::GroupType>();
     shared::<broker::CommittedOffset>();
     shared::<TypedProducer<serialize::StringSerializer, serialize::VoidSerializer>>();
     shared::<serialize::SerializeWith<str, fn(&str)>>();

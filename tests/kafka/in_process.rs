@@ -1,15 +1,26 @@
 //! Kafka's Java clients and tools against `milena::broker`: the cluster that our own tests and our users' tests rest on
 //! must be one for them too.
 
-use milena::broker::Cluster;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::oracle::{Record, StoredRecord};
+use milena::TopicPartition;
+use milena::broker::{Cluster, GroupDescription};
+
+use crate::oracle::{Oracle, Record, StoredRecord};
 use crate::ours;
 use crate::runner::Kafka;
 use crate::samples::{CODECS, numbered, shapes};
 use crate::tools::PerfTest;
 
-tests![every_codec_keeps_every_byte, producer_performance, console_consumer];
+tests![
+    every_codec_keeps_every_byte,
+    producer_performance,
+    console_consumer,
+    range_group,
+    cooperative_group,
+    consumer_protocol_group
+];
 
 async fn every_codec_keeps_every_byte(kafka: Kafka) {
     let cluster = Cluster::builder().nodes(3).start().await.unwrap();
@@ -67,4 +78,105 @@ async fn console_consumer(kafka: Kafka) {
     let lines = kafka.release().console_consumer(&bootstrap, "console", 3).await.unwrap();
 
     assert_eq!(lines, [0, 1, 2].map(|number| format!("NO_HEADERS\tnull\trecord {number}")));
+}
+
+async fn range_group(kafka: Kafka) {
+    let assignor = "org.apache.kafka.clients.consumer.RangeAssignor";
+    group(kafka, &[("partition.assignment.strategy", assignor)], "range").await;
+}
+
+async fn cooperative_group(kafka: Kafka) {
+    let assignor = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+    group(kafka, &[("partition.assignment.strategy", assignor)], "cooperative-sticky").await;
+}
+
+/// Clients know the new protocol well from 4.0 on.
+async fn consumer_protocol_group(kafka: Kafka) {
+    if kafka.release().at_least(4, 0) {
+        group(kafka, &[("group.protocol", "consumer")], "uniform").await;
+    }
+}
+
+const PARTITIONS: i32 = 6;
+const PER_PARTITION: i64 = 50;
+
+/// Two members share a topic, a third one joins, one leaves; what they commit is where the next one begins.
+async fn group(kafka: Kafka, protocol: &[(&str, &str)], expected: &str) {
+    // What a new member of the new protocol waits for is told in heartbeats.
+    let heartbeat = Duration::from_millis(200);
+    let cluster = Cluster::builder().nodes(3).group_consumer_heartbeat_interval(heartbeat);
+    let cluster = cluster.start().await.unwrap();
+    let (oracle, bootstrap) = (kafka.oracle(), cluster.bootstrap_servers());
+    cluster.create_topic(("shared", PARTITIONS as usize)).unwrap();
+    let records = |from: i64, to: i64| -> Vec<Record> {
+        let all = (from..to).flat_map(|n| (0..PARTITIONS).map(move |p| (p, n)));
+        all.map(|(partition, n)| numbered(partition, n as usize)).collect()
+    };
+    oracle.produce(&bootstrap, "shared", &records(0, PER_PARTITION), &[]).await.unwrap();
+    let mut properties = vec![
+        ("group.id", "g"),
+        ("enable.auto.commit", "true"),
+        ("auto.commit.interval.ms", "100"),
+        ("auto.offset.reset", "earliest"),
+    ];
+    if expected != "uniform" {
+        properties.extend([("heartbeat.interval.ms", "200"), ("session.timeout.ms", "6000")]);
+    }
+    properties.extend(protocol);
+    let name = |n: usize| format!("{expected}-{n}");
+    let join = async |n| oracle.join(&name(n), &bootstrap, "shared", &properties).await.unwrap();
+
+    join(1).await;
+    join(2).await;
+    let two = cluster.group_is("g", |group| is_shared_by(group, 2)).await;
+    assert_eq!(two.protocol.as_deref(), Some(expected));
+    let mut seen = BTreeSet::new();
+    while seen.len() < (PARTITIONS as usize) * PER_PARTITION as usize {
+        for n in [1, 2] {
+            seen.extend(offsets(oracle, &name(n)).await);
+        }
+    }
+    let all = (0..PARTITIONS).flat_map(|p| (0..PER_PARTITION).map(move |offset| (p, offset)));
+    assert!(seen.into_iter().eq(all), "each record is handed out");
+
+    join(3).await;
+    let three = cluster.group_is("g", |group| is_shared_by(group, 3)).await;
+    assert!(three.generation > two.generation);
+    oracle.leave(&name(1)).await.unwrap();
+    cluster.group_is("g", |group| is_shared_by(group, 2)).await;
+    for n in [2, 3] {
+        oracle.leave(&name(n)).await.unwrap();
+    }
+    let empty = cluster.group_is("g", |group| group.state == "Empty").await;
+    let committed: Vec<i64> = empty.offsets.values().map(|committed| committed.offset).collect();
+    assert_eq!(committed, [PER_PARTITION; PARTITIONS as usize]);
+
+    let more = records(PER_PARTITION, PER_PARTITION + 10);
+    oracle.produce(&bootstrap, "shared", &more, &[]).await.unwrap();
+    join(4).await;
+    let mut seen = BTreeSet::new();
+    while seen.len() < more.len() {
+        seen.extend(offsets(oracle, &name(4)).await);
+    }
+    assert!(seen.iter().all(|&(_, offset)| offset >= PER_PARTITION), "it goes on: {seen:?}");
+    oracle.leave(&name(4)).await.unwrap();
+}
+
+/// What a member was handed since it was last asked. Kafka's consumer tells nobody: it has to be asked.
+async fn offsets(oracle: &Oracle, name: &str) -> Vec<(i32, i64)> {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let seen = oracle.seen(name).await.unwrap();
+    seen.into_iter().map(|(partition, offset, _)| (partition, offset)).collect()
+}
+
+/// Whether so many members have the topic between them, each partition once and as many as the others.
+fn is_shared_by(group: &GroupDescription, members: usize) -> bool {
+    let mut all: Vec<TopicPartition> =
+        group.members.iter().flat_map(|member| member.assignment.clone()).collect();
+    all.sort();
+    let each = PARTITIONS as usize / members;
+    group.state == "Stable"
+        && group.members.len() == members
+        && group.members.iter().all(|member| member.assignment.len() == each)
+        && all.into_iter().eq((0..PARTITIONS).map(|p| TopicPartition::new("shared", p)))
 }

@@ -256,6 +256,30 @@ impl Oracle {
         row.first().and_then(|bytes| unhex(bytes)).ok_or_else(|| malformed(&row))
     }
 
+    /// Starts a consumer that subscribes to a topic with these properties, and polls until [`Oracle::leave`].
+    pub(crate) async fn join(
+        &self,
+        name: &str,
+        bootstrap: &str,
+        topic: &str,
+        properties: Properties<'_>,
+    ) -> Result<(), Trouble> {
+        let command = format!("member\t{name}\t{bootstrap}\t{topic}");
+        self.call(command, properties, "").await.map(drop)
+    }
+
+    /// What such a consumer was handed since this was last asked: partition, offset and value.
+    pub(crate) async fn seen(&self, name: &str) -> Result<Vec<(i32, i64, Vec<u8>)>, Trouble> {
+        let rows = self.call(format!("seen\t{name}"), &[], "").await?;
+        let seen = |row: &Row| Some((number(row, 0)?, number(row, 1)?, unhex(row.get(2)?)?));
+        rows.iter().map(|row| seen(row).ok_or_else(|| malformed(row))).collect()
+    }
+
+    /// Closes such a consumer.
+    pub(crate) async fn leave(&self, name: &str) -> Result<(), Trouble> {
+        self.call(format!("leave\t{name}"), &[], "").await.map(drop)
+    }
+
     async fn call(
         &self,
         mut command: String,

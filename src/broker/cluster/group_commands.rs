@@ -31,7 +31,10 @@ impl Cluster {
         if tokio::runtime::Handle::try_current().is_ok() {
             self.handle.shared.advance_group(name);
         }
-        self.state(|state| state.groups.get(name).map(group::show))
+        self.state(|state| {
+            let topic = |id| state.name_of(id).map(str::to_owned);
+            state.groups.get(name).map(|group| group::show(group, topic))
+        })
     }
 
     /// Waits until a group is as `wanted` says. Cancel safe.

@@ -6,6 +6,8 @@
 
 mod classic;
 mod inspect;
+mod members;
+mod modern;
 mod offsets;
 mod placement;
 
@@ -14,13 +16,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 pub(crate) use self::classic::Identity;
-use self::classic::{ClassicGroup, Join};
+use self::classic::Join;
 pub(crate) use self::inspect::show;
-pub use self::inspect::{GroupDescription, GroupMember};
+pub use self::inspect::{GroupDescription, GroupMember, GroupType};
+pub(crate) use self::members::{Group, Members};
+use self::modern::{ConsumerGroup, Heartbeat};
+pub(crate) use self::modern::{Slot, TopicView};
 pub use self::offsets::CommittedOffset;
 pub(crate) use self::offsets::Offsets;
 use self::placement::Placement;
 use crate::error::ErrorCode;
+use crate::protocol::messages::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+};
 use crate::protocol::messages::heartbeat::HeartbeatRequest;
 use crate::protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
 use crate::protocol::messages::leave_group::{MemberIdentity, MemberResponse};
@@ -41,8 +49,12 @@ pub(crate) struct GroupSettings {
     pub(crate) min_session_timeout: Duration,
     /// `group.max.session.timeout.ms`
     pub(crate) max_session_timeout: Duration,
-    /// `group.max.size`
+    /// `group.max.size`, `group.consumer.max.size`
     pub(crate) max_size: usize,
+    /// `group.consumer.session.timeout.ms`
+    pub(crate) consumer_session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub(crate) consumer_heartbeat_interval: Duration,
 }
 
 impl Default for GroupSettings {
@@ -52,6 +64,8 @@ impl Default for GroupSettings {
             min_session_timeout: Duration::from_secs(6),
             max_session_timeout: Duration::from_secs(30 * 60),
             max_size: usize::MAX,
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
         }
     }
 }
@@ -74,11 +88,23 @@ pub(crate) enum Answer {
     Sync(SyncGroupResponse),
 }
 
-/// A group: its members and its offsets.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    pub(crate) classic: ClassicGroup,
-    pub(crate) offsets: Offsets,
+/// A request that is refused: Kafka's code and a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: String,
+}
+
+impl Refused {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Self::new(code, code.description())
+    }
 }
 
 /// See the module.
@@ -145,7 +171,16 @@ impl Groups {
         let unique = self.unique();
         let join = Join { ticket, version, client_id, unique, request };
         self.groups.entry(name.clone()).or_default();
-        self.turn(now, &name, |group, turn| group.classic.join(turn, join));
+        self.turn(now, &name, |group, turn| {
+            if group.members.is_empty() && group.members.classic().is_none() {
+                group.members = Members::default();
+            }
+            group.members.classic().map(|group| group.join(turn, join))
+        })
+        .flatten()
+        .unwrap_or_else(|| {
+            self.deliver([(ticket, refused("", ErrorCode::INCONSISTENT_GROUP_PROTOCOL))]);
+        });
         ticket
     }
 
@@ -168,9 +203,9 @@ impl Groups {
     pub(crate) fn sync(&mut self, now: Instant, request: &SyncGroupRequest) -> Ticket {
         let ticket = self.park();
         let synced = self.turn(now, &request.group_id, |group, turn| {
-            group.classic.sync(turn, ticket, request);
+            group.members.classic().map(|group| group.sync(turn, ticket, request))
         });
-        if synced.is_none() {
+        if synced.flatten().is_none() {
             let error_code = no_group(&request.group_id, ErrorCode::UNKNOWN_MEMBER_ID);
             let response = SyncGroupResponse { error_code, ..Default::default() };
             self.deliver([(ticket, Answer::Sync(response))]);
@@ -219,8 +254,11 @@ impl Groups {
         now: Instant,
         request: &HeartbeatRequest,
     ) -> Result<(), ErrorCode> {
-        self.turn(now, &request.group_id, |group, turn| group.classic.heartbeat(turn, request))
-            .ok_or_else(|| no_group(&request.group_id, ErrorCode::UNKNOWN_MEMBER_ID))?
+        let beat = self.turn(now, &request.group_id, |group, turn| {
+            group.members.classic().map(|group| group.heartbeat(turn, request))
+        });
+        let unknown = || no_group(&request.group_id, ErrorCode::UNKNOWN_MEMBER_ID);
+        beat.flatten().ok_or_else(unknown)?
     }
 
     pub(crate) fn leave(
@@ -237,8 +275,43 @@ impl Groups {
             group_instance_id: member.group_instance_id.clone(),
             error_code: ErrorCode::UNKNOWN_MEMBER_ID,
         };
-        let left = self.turn(now, group, |group, turn| group.classic.leave(turn, members));
-        Ok(left.unwrap_or_else(|| members.iter().map(unknown).collect()))
+        let left = self.turn(now, group, |group, turn| {
+            group.members.classic().map(|group| group.leave(turn, members))
+        });
+        Ok(left.flatten().unwrap_or_else(|| members.iter().map(unknown).collect()))
+    }
+
+    /// All that a member of the new protocol has to say and is told.
+    pub(crate) fn consumer_heartbeat(
+        &mut self,
+        now: Instant,
+        (version, client_id): (i16, &str),
+        request: ConsumerGroupHeartbeatRequest,
+        topics: &dyn TopicView,
+    ) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
+        modern::check(version, &request)?;
+        let (name, joins) = (request.group_id.clone(), request.member_epoch == 0);
+        let missing =
+            |why: &str| Refused::new(ErrorCode::GROUP_ID_NOT_FOUND, format!("Group {name} {why}."));
+        let is_new = !self.groups.contains_key(&name);
+        if joins {
+            self.groups.entry(name.clone()).or_default();
+        }
+        let heartbeat = Heartbeat { client_id, unique: self.unique(), request };
+        let told = self.turn(now, &name, |group, turn| {
+            if joins && group.members.is_empty() && group.members.classic().is_some() {
+                group.members = Members::Consumer(ConsumerGroup::default());
+            }
+            match &mut group.members {
+                Members::Consumer(group) => group.heartbeat(turn, heartbeat, topics),
+                Members::Classic(_) => Err(missing("is not a consumer group")),
+            }
+        });
+        let told = told.ok_or_else(|| missing("not found"))?;
+        if told.is_err() && is_new {
+            self.groups.remove(&name);
+        }
+        told
     }
 
     /// Whether `who` may commit offsets. One that is no member makes the group if there is none.
@@ -257,7 +330,24 @@ impl Groups {
         } else {
             ErrorCode::ILLEGAL_GENERATION
         };
-        self.turn(now, group, |group, turn| group.classic.may_commit(turn, who)).ok_or(none)?
+        let may = self.turn(now, group, |group, turn| match &mut group.members {
+            Members::Classic(group) => group.may_commit(turn, who),
+            Members::Consumer(group) => group.may_commit(version, who),
+        });
+        may.ok_or(none)?
+    }
+
+    /// Whether `who`, who may commit, may do so for this partition.
+    pub(crate) fn may_commit_to(
+        &self,
+        group: &str,
+        slot: Slot,
+        who: Identity<'_>,
+    ) -> Result<(), ErrorCode> {
+        match self.groups.get(group).map(|group| &group.members) {
+            Some(Members::Consumer(group)) => group.may_commit_to(slot, who),
+            _ => Ok(()),
+        }
     }
 
     /// Stores an offset of a group that is there.
@@ -280,7 +370,12 @@ impl Groups {
         asked: &OffsetFetchRequestGroup,
     ) -> Result<(), ErrorCode> {
         self.advance(now, &asked.group_id);
-        Ok(())
+        match self.groups.get(&asked.group_id).map(|group| &group.members) {
+            Some(Members::Consumer(group)) => {
+                group.may_fetch(asked.member_id.as_deref(), asked.member_epoch)
+            }
+            _ => Ok(()),
+        }
     }
 
     // ---- time and places --------------------------------------------------------------------------------------------
@@ -294,18 +389,18 @@ impl Groups {
     ) -> Option<T> {
         let group = self.groups.get_mut(name)?;
         let turn = Turn { now, settings: &self.settings };
-        group.classic.advance(&turn);
+        group.members.advance(&turn);
         let result = act(group, &turn);
         // What was begun may be due at once.
-        group.classic.advance(&turn);
-        let answers = group.classic.take_answers();
+        group.members.advance(&turn);
+        let answers = group.members.take_answers();
         self.deliver(answers);
         Some(result)
     }
 
     /// Does what is overdue in a group. Gives whether there was anything.
     pub(crate) fn advance(&mut self, now: Instant, name: &str) -> bool {
-        let due = self.groups.get(name).is_some_and(|group| group.classic.is_due(now));
+        let due = self.groups.get(name).is_some_and(|group| group.members.is_due(now));
         if due {
             self.turn(now, name, |_, _| ());
         }
@@ -314,7 +409,7 @@ impl Groups {
 
     /// When something will be overdue in a group.
     pub(crate) fn next_deadline(&self, name: &str) -> Option<Instant> {
-        self.groups.get(name)?.classic.next_deadline()
+        self.groups.get(name)?.members.next_deadline()
     }
 
     /// Lets another node coordinate a group, and all that share its partition of `__consumer_offsets`.
@@ -340,8 +435,8 @@ impl Groups {
     fn change_coordinators(&mut self, concerned: impl Fn(&str) -> bool) {
         let mut answers = Vec::new();
         for (_, group) in self.groups.iter_mut().filter(|(name, _)| concerned(name)) {
-            group.classic.change_coordinator();
-            answers.append(&mut group.classic.take_answers());
+            group.members.change_coordinator();
+            answers.append(&mut group.members.take_answers());
         }
         self.deliver(answers);
     }

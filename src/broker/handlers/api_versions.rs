@@ -5,7 +5,7 @@ use crate::broker::events::Event;
 use crate::broker::state::State;
 use crate::error::ErrorCode;
 use crate::protocol::messages::api_versions::{
-    ApiVersion, ApiVersionsRequest, ApiVersionsResponse,
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use crate::protocol::{ApiKey, Message, VersionRange};
 use crate::types::TopicPartition;
@@ -13,6 +13,10 @@ use crate::types::TopicPartition;
 /// `ApiKeys.PRODUCE_API_VERSIONS_RESPONSE_MIN_VERSION`: brokers since 4.0 advertise Produce from 0 though they serve it
 /// from 3, since librdkafka otherwise believes that they know no compression.
 const PRODUCE_ADVERTISED_FROM: i16 = 0;
+/// From this version on features may begin at level 0.
+const LEVEL_0_FROM: i16 = 4;
+/// The feature that stands for the new group protocol (KIP-848).
+const GROUP_VERSION: &str = "group.version";
 
 impl Handle for ApiVersionsRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<ApiVersionsResponse> {
@@ -31,13 +35,31 @@ impl Handle for ApiVersionsRequest {
             software_version: self.client_software_version,
         };
         cx.shared.with(|state| state.events.push(identified));
-        let api_keys = SERVED.iter().copied().map(advertised).collect();
-        Answer::Respond(ApiVersionsResponse { api_keys, ..Default::default() })
+        Answer::Respond(ApiVersionsResponse {
+            api_keys: SERVED.iter().copied().map(advertised).collect(),
+            supported_features: supported_features(cx.version),
+            finalized_features_epoch: 0,
+            finalized_features: vec![FinalizedFeatureKey {
+                name: GROUP_VERSION.to_owned(),
+                max_version_level: 1,
+                min_version_level: 1,
+            }],
+            ..Default::default()
+        })
     }
 
     fn names(&self, _: &State, _: &TopicPartition) -> bool {
         false
     }
+}
+
+/// As in Kafka, a feature that begins at level 0 is not told to clients that do not know such.
+fn supported_features(version: i16) -> Vec<SupportedFeatureKey> {
+    if version < LEVEL_0_FROM {
+        return Vec::new();
+    }
+    let name = GROUP_VERSION.to_owned();
+    vec![SupportedFeatureKey { name, min_version: 0, max_version: 1 }]
 }
 
 fn advertised((api, versions): (ApiKey, VersionRange)) -> ApiVersion {

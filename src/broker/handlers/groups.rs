@@ -26,11 +26,11 @@ const SEVERAL_FROM: i16 = 3;
 
 impl Context<'_> {
     /// Applies something at a group's coordinator, if this node is it and no fault is in the way.
-    pub(super) fn coordinate<T>(
+    pub(super) fn coordinate<T, E: From<ErrorCode>>(
         &self,
         group: &str,
-        apply: impl FnOnce(&mut State, Instant) -> Result<T, ErrorCode>,
-    ) -> Result<T, ErrorCode> {
+        apply: impl FnOnce(&mut State, Instant) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.apply(None, || {
             self.shared.change_groups(|state, now| {
                 state.groups.check_node(self.node, group)?;
@@ -45,7 +45,8 @@ impl Context<'_> {
         group: &str,
         enter: impl FnOnce(&mut Groups, Instant) -> Ticket,
     ) -> Result<group::Answer, ErrorCode> {
-        let ticket = self.coordinate(group, |state, now| Ok(enter(&mut state.groups, now)))?;
+        let enter = |state: &mut State, now| Ok::<_, ErrorCode>(enter(&mut state.groups, now));
+        let ticket = self.coordinate(group, enter)?;
         let parked = Parked { shared: self.shared, ticket };
         loop {
             // Listen before looking: an answer in between must not be missed.

@@ -6,6 +6,7 @@
 //! ```
 
 mod api_versions;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
@@ -31,8 +32,9 @@ use super::state::{Node, State};
 use crate::error::ErrorCode;
 use crate::protocol::header::{RequestHeader, decode_request_header, encode_response};
 use crate::protocol::messages::{
-    api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest,
-    create_topics::CreateTopicsRequest, delete_topics::DeleteTopicsRequest, fetch::FetchRequest,
+    api_versions::ApiVersionsRequest, consumer_group_heartbeat::ConsumerGroupHeartbeatRequest,
+    create_partitions::CreatePartitionsRequest, create_topics::CreateTopicsRequest,
+    delete_topics::DeleteTopicsRequest, fetch::FetchRequest,
     find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
     init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest,
     leave_group::LeaveGroupRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
@@ -187,6 +189,7 @@ served! {
     InitProducerIdRequest,
     OffsetForLeaderEpochRequest,
     CreatePartitionsRequest,
+    ConsumerGroupHeartbeatRequest,
 }
 
 /// Whether a request does nothing but read, and may wait for long.

@@ -17,9 +17,14 @@ const BY_ID_FROM: i16 = 10;
 impl Handle for OffsetCommitRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<OffsetCommitResponse> {
         let topics = cx.shared.change_groups(|state, now| {
-            let may = may_commit(cx, state, now, &self);
-            let topics = self.topics.into_iter();
-            topics.map(|topic| commit(cx, state, &self.group_id, may, topic)).collect()
+            let who = Identity {
+                generation: self.generation_id_or_member_epoch,
+                member_id: &self.member_id,
+                instance_id: self.group_instance_id.as_deref(),
+            };
+            let may = may_commit(cx, state, now, &self.group_id, who);
+            let committer = may.map(|()| Committer { group: &self.group_id, who });
+            self.topics.into_iter().map(|topic| commit(cx, state, committer, topic)).collect()
         });
         Answer::Respond(OffsetCommitResponse { topics, ..Default::default() })
     }
@@ -33,26 +38,28 @@ impl Handle for OffsetCommitRequest {
     }
 }
 
+/// Who commits, and may.
+#[derive(Debug, Clone, Copy)]
+struct Committer<'a> {
+    group: &'a str,
+    who: Identity<'a>,
+}
+
 fn may_commit(
     cx: &Context<'_>,
     state: &mut State,
     now: Instant,
-    request: &OffsetCommitRequest,
+    group: &str,
+    who: Identity<'_>,
 ) -> Result<(), ErrorCode> {
-    let who = Identity {
-        generation: request.generation_id_or_member_epoch,
-        member_id: &request.member_id,
-        instance_id: request.group_instance_id.as_deref(),
-    };
-    state.groups.check_node(cx.node, &request.group_id)?;
-    state.groups.may_commit(now, cx.version, &request.group_id, who)
+    state.groups.check_node(cx.node, group)?;
+    state.groups.may_commit(now, cx.version, group, who)
 }
 
 fn commit(
     cx: &Context<'_>,
     state: &mut State,
-    group: &str,
-    may: Result<(), ErrorCode>,
+    committer: Result<Committer<'_>, ErrorCode>,
     topic: OffsetCommitRequestTopic,
 ) -> OffsetCommitResponseTopic {
     let OffsetCommitRequestTopic { name: asked, topic_id, partitions } = topic;
@@ -66,10 +73,10 @@ fn commit(
         let place = name.as_deref().map(|name| (name, partition_index));
         let stored = cx.apply(place, || {
             let (name, index) = place.ok_or(unknown)?;
-            if state.partition(name, index).is_none() {
-                return Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-            }
-            may?;
+            let topic = state.topic(name).filter(|_| state.partition(name, index).is_some());
+            let topic_id = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?.id;
+            let Committer { group, who } = committer?;
+            state.groups.may_commit_to(group, (topic_id, index), who)?;
             let committed = CommittedOffset::new(
                 partition.committed_offset,
                 partition.committed_leader_epoch,

@@ -13,7 +13,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.Queue;
 import java.util.Set;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.function.Function;
@@ -63,6 +65,9 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *          then TOPICS lines: topic [racks (comma separated) of each partition]...
  *          then MEMBERS lines: member instance (or nothing) subscription
  * userdata GENERATION ASSIGNMENT                              row: what the sticky assignor makes of it
+ * member   NAME BOOTSTRAP TOPIC [PROPERTY...]                 a consumer that subscribes, and polls until it is to leave
+ * seen     NAME                                               row: partition offset value, since it was last asked
+ * leave    NAME                                               closes it
  * </pre>
  */
 public final class Oracle {
@@ -73,6 +78,7 @@ public final class Oracle {
 
     private final BufferedReader in;
     private final PrintStream out;
+    private final Map<String, Member> members = new HashMap<>();
 
     private Oracle(BufferedReader in, PrintStream out) {
         this.in = in;
@@ -112,6 +118,9 @@ public final class Oracle {
             case "quota" -> quota(command);
             case "assign" -> assign(command);
             case "userdata" -> userData(command);
+            case "member" -> member(command);
+            case "seen" -> seen(command);
+            case "leave" -> leave(command);
             default -> throw new IllegalArgumentException("unknown command " + command[0]);
         }
     }
@@ -328,6 +337,65 @@ public final class Oracle {
         crc.update(value);
         String head = hex(Arrays.copyOf(value, Math.min(value.length, HEAD)));
         return new Object[] {record.offset(), hex(record.key()), head, value.length, crc.getValue()};
+    }
+
+    /** A member of a group, on a thread of its own. */
+    private static final class Member extends Thread {
+        private final KafkaConsumer<byte[], byte[]> consumer;
+        private final String topic;
+        private final Queue<Object[]> seen = new ConcurrentLinkedQueue<>();
+        private volatile boolean leaves;
+        private volatile Exception failure;
+
+        private Member(KafkaConsumer<byte[], byte[]> consumer, String topic) {
+            this.consumer = consumer;
+            this.topic = topic;
+            setDaemon(true);
+        }
+
+        @Override
+        public void run() {
+            try (consumer) {
+                consumer.subscribe(List.of(topic));
+                while (!leaves) {
+                    for (var record : consumer.poll(Duration.ofMillis(100))) {
+                        seen.add(new Object[] {record.partition(), record.offset(), hex(record.value())});
+                    }
+                }
+            } catch (Exception e) {
+                failure = e;
+            }
+        }
+    }
+
+    private void member(String[] command) {
+        var member = new Member(consumer(command[2], pairs(command, 4)), command[3]);
+        if (members.putIfAbsent(command[1], member) != null) {
+            throw new IllegalArgumentException("there is a member " + command[1] + " already");
+        }
+        member.start();
+    }
+
+    private void seen(String[] command) throws Exception {
+        Member member = members.get(command[1]);
+        if (member.failure != null) {
+            throw member.failure;
+        }
+        for (Object[] record = member.seen.poll(); record != null; record = member.seen.poll()) {
+            row(record);
+        }
+    }
+
+    private void leave(String[] command) throws Exception {
+        Member member = members.remove(command[1]);
+        member.leaves = true;
+        member.join(PATIENCE_MS);
+        if (member.isAlive()) {
+            throw new IllegalStateException(command[1] + " has not closed in " + PATIENCE_MS + " ms");
+        }
+        if (member.failure != null) {
+            throw member.failure;
+        }
     }
 
     private static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, Map<String, String> given) {

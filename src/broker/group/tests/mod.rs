@@ -2,6 +2,8 @@
 
 mod classic;
 mod members;
+mod modern;
+mod modern_random;
 mod random;
 
 use super::*;
@@ -170,7 +172,7 @@ impl World {
     }
 
     fn show(&self) -> GroupDescription {
-        show(self.groups.get(GROUP).expect("the group"))
+        show(self.groups.get(GROUP).expect("the group"), |_| None)
     }
 
     fn member_ids(&self) -> Vec<String> {

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use tokio::io::DuplexStream;
 
 use crate::broker::testing::{RawClient, one_node, several_nodes};
-use crate::broker::{ApiKey, Cluster, Fault};
+use crate::broker::{ApiKey, Cluster, Fault, GroupType};
 use crate::error::ErrorCode;
+use crate::protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use crate::protocol::messages::find_coordinator::FindCoordinatorRequest;
 use crate::protocol::messages::heartbeat::HeartbeatRequest;
 use crate::protocol::messages::join_group::{
@@ -202,4 +203,42 @@ async fn who_is_gone_while_it_waits_leaves_nothing_behind() {
         assert_eq!(first.call(&beat, 4).await.error_code, expected);
     }
     assert_eq!(cluster.group("g").unwrap().members.len(), 1, "the other's session ended");
+}
+
+#[tokio::test]
+async fn members_of_the_new_protocol_share_a_topic() {
+    let cluster = several_nodes(2).await;
+    cluster.create_topic(("two", 2)).unwrap();
+    let node = cluster.coordinator("g").unwrap();
+    let join = |id: &str| ConsumerGroupHeartbeatRequest {
+        group_id: "g".to_owned(),
+        member_id: id.to_owned(),
+        rebalance_timeout_ms: 60_000,
+        subscribed_topic_regex: Some("tw.".to_owned()),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let mut elsewhere = RawClient::connect(&cluster, 3 - node.0);
+    let refused = elsewhere.call(&join("a"), 1).await;
+    assert_eq!(refused.error_code, ErrorCode::NOT_COORDINATOR);
+    assert!(refused.error_message.is_some());
+    let mut client = RawClient::connect(&cluster, node.0);
+    let told = client.call(&join("a"), 1).await;
+    let given = told.assignment.unwrap().topic_partitions;
+    assert_eq!(Some(given[0].topic_id), cluster.topic_id("two"));
+    assert_eq!((told.member_epoch, &given[0].partitions[..]), (1, &[0, 1][..]));
+    let group = cluster.group("g").unwrap();
+    assert_eq!((group.group_type, group.state.as_str()), (GroupType::Consumer, "Stable"));
+    assert_eq!(group.members[0].assignment, [0, 1].map(|n| TopicPartition::new("two", n)));
+    // Growth is seen with the next heartbeat.
+    cluster.add_partitions("two", 3).unwrap();
+    let beat = ConsumerGroupHeartbeatRequest {
+        group_id: "g".to_owned(),
+        member_id: "a".to_owned(),
+        member_epoch: 1,
+        ..Default::default()
+    };
+    let told = client.call(&beat, 1).await;
+    let given = told.assignment.unwrap().topic_partitions.remove(0).partitions;
+    assert_eq!((told.member_epoch, given), (2, vec![0, 1, 2]));
 }

@@ -36,6 +36,10 @@ async fn every_version_of_api_versions_tells_the_same() {
         let response = client.call(&who(), version).await;
         assert_eq!(response.error_code, ErrorCode::NONE);
         assert_eq!(response.api_keys.len(), super::SERVED.len(), "version {version}");
+        let features: Vec<_> =
+            response.finalized_features.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(features, ["group.version"][..usize::from(version >= 3)], "version {version}");
+        assert_eq!(response.supported_features.len(), usize::from(version >= 4));
         let produce = &response.api_keys[0];
         assert_eq!((produce.api_key, produce.min_version, produce.max_version), (0, 0, 13));
     }
