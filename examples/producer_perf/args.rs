@@ -4,11 +4,12 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser};
+use clap::{Args, Parser};
 use milena::ProducerConfig;
 
+use crate::cli::{self, Outcome};
 use crate::payload::Source;
+use crate::renamed::{one_of, property};
 
 /// This tool is used to verify the producer performance, with the options and the output of Kafka's
 /// kafka-producer-perf-test.
@@ -95,29 +96,9 @@ pub(crate) struct Run {
     notices: Vec<String>,
 }
 
-/// How the command line was understood.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Run(Box<Run>),
-    Help(String),
-    Refused(String),
-}
-
 /// Reads the command line, whose first word is the program.
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
-    let args: Vec<OsString> = args.into_iter().collect();
-    if args.len() <= 1 {
-        return Outcome::Help(Options::command().render_help().to_string());
-    }
-    let checked = Options::try_parse_from(args).and_then(|options| {
-        check(options)
-            .map_err(|problem| Options::command().error(ErrorKind::ValueValidation, problem))
-    });
-    match checked {
-        Ok(run) => Outcome::Run(Box::new(run)),
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => Outcome::Help(error.to_string()),
-        Err(error) => Outcome::Refused(error.to_string()),
-    }
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome<Run> {
+    cli::parse(args, check)
 }
 
 fn check(options: Options) -> Result<Run, String> {
@@ -197,37 +178,6 @@ fn check_values(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// The value of an option or of its deprecated name, but not of both.
-fn one_of<T>(
-    (new_name, new): (&str, Option<T>),
-    (old_name, old): (&str, Option<T>),
-    notices: &mut Vec<String>,
-) -> Result<Option<T>, String> {
-    if new.is_some() && old.is_some() {
-        return Err(format!("{new_name} and {old_name} cannot be specified together."));
-    }
-    if old.is_some() {
-        notices.push(format!(
-            "Option {old_name} has been deprecated and will be removed in a future version. Use {new_name} instead."
-        ));
-    }
-    Ok(new.or(old))
-}
-
-/// Exactly one `=`, and something on both sides of it.
-fn property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !value.is_empty() && !value.contains('=') => {
-            Ok((name.to_owned(), value.to_owned()))
-        }
-        // The text may be a secret.
-        _ => {
-            let name = text.split('=').next().unwrap_or_default();
-            Err(format!("Invalid property: {name}: it is not name=value with exactly one '='."))
-        }
-    }
-}
-
 /// Java's tool takes a regular expression; this one its literal ones.
 fn delimiter(text: &str) -> Result<String, String> {
     let mut literal = String::new();
@@ -284,7 +234,7 @@ mod tests {
     const GOOD: &str =
         "--topic t --num-records 10 --record-size 5 --throughput -1 --bootstrap-server h:1";
 
-    fn parse_line(line: &str) -> Outcome {
+    fn parse_line(line: &str) -> Outcome<Run> {
         parse(std::iter::once("perf").chain(line.split_whitespace()).map(OsString::from))
     }
 

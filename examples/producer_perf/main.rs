@@ -9,9 +9,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is what the tool is for")]
 
 mod args;
+#[path = "../shared/cli.rs"]
+mod cli;
 mod metrics;
 mod payload;
 mod random;
+#[path = "../shared/renamed.rs"]
+mod renamed;
 mod stats;
 mod throttle;
 
@@ -23,36 +27,15 @@ use milena::{
     Clock, DeliveryError, Producer, ProducerRecord, RecordMetadata, SendError, SystemClock,
 };
 use parking_lot::Mutex;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
-use args::{Outcome, Run};
+use args::Run;
 use stats::Stats;
 use throttle::Throttle;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let level = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
-    let log = tracing_subscriber::fmt().with_env_filter(level.from_env_lossy());
-    log.with_writer(std::io::stderr).init();
-    let ended = match args::parse(std::env::args_os()) {
-        Outcome::Run(run) => perform(*run).await,
-        Outcome::Help(text) => {
-            print!("{text}");
-            return ExitCode::SUCCESS;
-        }
-        Outcome::Refused(text) => {
-            eprint!("{text}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("producer_perf: error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let run = args::parse(std::env::args_os());
+    cli::main("producer_perf", run, async |run| perform(*run).await).await
 }
 
 async fn perform(run: Run) -> Result<(), Box<dyn Error>> {

@@ -4,9 +4,10 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use milena::ProducerConfig;
+
+use crate::cli::{self, Outcome};
 
 /// This tool produces increasing integers to the specified topic and prints JSON metadata to stdout on each "send"
 /// request, making externally visible which messages have been acked and which have not.
@@ -45,32 +46,16 @@ pub(crate) struct Options {
     pub(crate) repeating_keys: Option<i32>,
 }
 
-/// How the command line was understood.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Run(Box<Options>),
-    Help(String),
-    Refused(String),
-}
-
 /// Reads the command line, whose first word is the program.
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
-    let args: Vec<OsString> = args.into_iter().collect();
-    if args.len() <= 1 {
-        return Outcome::Help(Options::command().render_help().to_string());
-    }
-    let both = "Options --producer.config and --command-config are mutually exclusive.";
-    let checked = Options::try_parse_from(args).and_then(|options| {
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome<Options> {
+    cli::parse(args, |options: Options| {
         if options.producer_config.is_some() && options.command_config.is_some() {
-            return Err(Options::command().error(ErrorKind::ArgumentConflict, both));
+            return Err(
+                "Options --producer.config and --command-config are mutually exclusive.".to_owned()
+            );
         }
         Ok(options)
-    });
-    match checked {
-        Ok(options) => Outcome::Run(Box::new(options)),
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => Outcome::Help(error.to_string()),
-        Err(error) => Outcome::Refused(error.to_string()),
-    }
+    })
 }
 
 impl Options {
@@ -117,7 +102,7 @@ mod tests {
 
     const GOOD: &str = "--topic t --bootstrap-server h:1";
 
-    fn parse_line(line: &str) -> Outcome {
+    fn parse_line(line: &str) -> Outcome<Options> {
         parse(std::iter::once("tool").chain(line.split_whitespace()).map(OsString::from))
     }
 

@@ -1,8 +1,8 @@
 //! The lines: one JSON object each, its properties in the order in which Kafka's tool prints them.
 
-use std::fmt;
-
 use serde_json::Value;
+
+use crate::line::Line;
 
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
@@ -74,23 +74,8 @@ impl Event<'_> {
     }
 
     /// The line of an event that came about at this time, in milliseconds since the epoch.
-    pub(crate) fn at(&self, timestamp: i64) -> Line<'_> {
-        Line { event: self, timestamp }
-    }
-}
-
-pub(crate) struct Line<'a> {
-    event: &'a Event<'a>,
-    timestamp: i64,
-}
-
-impl fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{\"timestamp\":{},\"name\":\"{}\"", self.timestamp, self.event.name())?;
-        for (name, value) in self.event.properties() {
-            write!(f, ",\"{name}\":{value}")?;
-        }
-        f.write_str("}")
+    pub(crate) fn at(&self, timestamp: i64) -> Line {
+        Line { timestamp, name: self.name(), properties: self.properties() }
     }
 }
 

@@ -11,13 +11,18 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is what the tool is for")]
 
 mod args;
+#[path = "../shared/cli.rs"]
+mod cli;
 mod event;
 mod exception;
+#[path = "../shared/line.rs"]
+mod line;
+#[path = "../shared/signal.rs"]
+mod signal;
 #[path = "../producer_perf/throttle.rs"]
 mod throttle;
 
 use std::error::Error;
-use std::io::{self, Write};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,11 +31,10 @@ use std::time::Duration;
 use milena::{
     Clock, DeliveryError, Producer, ProducerRecord, RecordMetadata, SendError, SystemClock,
 };
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
-use args::{Options, Outcome};
+use args::Options;
 use event::{Event, Sent};
+use signal::stop_signal;
 use throttle::Throttle;
 
 /// How much longer the close may take than the last record.
@@ -38,27 +42,8 @@ const GRACE: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let level = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
-    let log = tracing_subscriber::fmt().with_env_filter(level.from_env_lossy());
-    log.with_writer(io::stderr).init();
-    let ended = match args::parse(std::env::args_os()) {
-        Outcome::Run(options) => run(&options).await,
-        Outcome::Help(text) => {
-            print!("{text}");
-            return ExitCode::SUCCESS;
-        }
-        Outcome::Refused(text) => {
-            eprint!("{text}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("verifiable_producer: error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let options = args::parse(std::env::args_os());
+    cli::main("verifiable_producer", options, async |options| run(&options).await).await
 }
 
 async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -119,30 +104,6 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let target_throughput = options.throughput;
     print(&Event::ToolData { sent, acked, target_throughput, avg_throughput });
     Ok(())
-}
-
-/// Resolves when the process is told to end.
-#[cfg(unix)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminated = signal(SignalKind::terminate())?;
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
-    })
-}
-
-#[cfg(not(unix))]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // It cannot be heard.
-            std::future::pending().await
-        }
-    })
 }
 
 /// Why a record was not accepted.
@@ -206,13 +167,8 @@ fn print_error(sent: &Sent, topic: &str, exception: &str, message: &str) {
     print(&Event::SendError { sent, topic, exception, message });
 }
 
-/// Nobody who reads it is left when it fails, so there is nothing to go on for.
 fn print(event: &Event<'_>) {
-    let line = event.at(SystemClock.now_millis());
-    if let Err(error) = writeln!(io::stdout(), "{line}") {
-        eprintln!("verifiable_producer: standard output: {error}");
-        std::process::exit(1);
-    }
+    line::print(&event.at(SystemClock.now_millis()));
 }
 
 /// What is in the records, one after the other.

@@ -3,10 +3,13 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod bench_client;
+mod consumer_group;
+mod consumer_perf;
 mod producer_metrics;
 mod producer_perf;
 mod quickstart;
 mod retry_file;
 mod send_styles;
 mod support;
+mod verifiable_consumer;
 mod verifiable_producer;
