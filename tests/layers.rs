@@ -63,6 +63,8 @@ const CONSUMER: &str = "
     fetcher      -> records subscription                          | types time error config protocol record client
     group        ->                                               | types time error protocol
     offsets      -> group                                         | types time error config protocol
+    metrics      -> group offsets                                 | types time metrics
+    measured     -> records metrics                               | types protocol record
     lookup       -> subscription                                  | types time error protocol client
     collector    -> records fetcher                               | time error
     pattern      ->                                               | error
@@ -78,7 +80,7 @@ const CONSUMER: &str = "
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 19] = [
+const PURE: [&str; 21] = [
     "src/broker/group",
     "src/types.rs",
     "src/config",
@@ -96,6 +98,8 @@ const PURE: [&str; 19] = [
     "src/producer/sequencer",
     "src/consumer/fetcher",
     "src/consumer/group",
+    "src/consumer/measured.rs",
+    "src/consumer/metrics",
     "src/consumer/offsets",
     "src/consumer/subscription",
 ];

@@ -21,6 +21,7 @@
 //! | `collector` | how much a poll hands out |
 //! | `rebalance`, `listener` | nothing: what a poll does, and calls, as partitions come and go |
 //! | `handle` | nothing: what else the user can do with a consumer, from any task |
+//! | `metrics`, `measured` | nothing: what is counted, and under which name |
 //! | `lookup` | nothing: asks where a log begins and ends |
 //! | `records`, `stream` | how a record looks to the user |
 
@@ -33,7 +34,9 @@ pub(crate) mod group;
 mod handle;
 mod listener;
 mod lookup;
+mod measured;
 mod membership;
+mod metrics;
 mod offsets;
 mod pattern;
 mod rebalance;

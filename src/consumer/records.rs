@@ -102,6 +102,15 @@ impl PartitionRecords {
         self.batches.iter().map(|batch| batch.count).sum()
     }
 
+    /// The bytes of the records, decompressed; about that where a batch begins before them.
+    pub(crate) fn bytes(&self) -> usize {
+        let sizes = self.batches.iter().map(|batch| {
+            let all = batch.records.count().max(1);
+            batch.records.payload().len().saturating_mul(batch.count) / all
+        });
+        sizes.sum()
+    }
+
     /// The offset to go on from after these records. It may be more than one past the last of
     /// them, where compaction or the markers of transactions left offsets without a record.
     pub fn next_offset(&self) -> i64 {

@@ -306,10 +306,10 @@ impl ClientMetrics {
         }
         own(&mut to);
         let version = MetricValue::Text(env!("CARGO_PKG_VERSION").to_owned());
-        to.push(APP_INFO, None, &VERSION, version);
-        to.push(APP_INFO, None, &START_TIME, MetricValue::Integer(self.started_millis));
+        to.push(APP_INFO, &[], &VERSION, version);
+        to.push(APP_INFO, &[], &START_TIME, MetricValue::Integer(self.started_millis));
         let count = to.len() + 1;
-        to.push(COUNT_GROUP, None, &COUNT, MetricValue::Number(count as f64));
+        to.push(COUNT_GROUP, &[], &COUNT, MetricValue::Number(count as f64));
         to.finish()
     }
 }

@@ -25,10 +25,15 @@ use crate::time::Instant;
 ///   with a batch's header).
 /// - `record-error-*` has all records that `send` refused (in Java, not those with an illegal topic,
 ///   partition or timestamp), and those that the end of the producer cut off.
+/// - `fetch-size-*` and `records-per-request-avg` are about whole responses, compressed (in Java, about
+///   what was handed out of each, decompressed); `bytes-consumed-*` is decompressed, as in Java.
 /// - Times in milliseconds have decimals.
-/// - `metrics.recording.level` changes nothing: as in Java, no metric of a producer is above `INFO`.
-/// - Left out are `txn-*-time-ns-total`, as there are no transactions yet, and `commit-id`, which a
-///   crate from a registry does not know. Metrics of authentication are 0 as long as there is none.
+/// - `metrics.recording.level` changes nothing: as in Java, no metric here is above `INFO`.
+/// - Left out are `txn-*-time-ns-total`, as there are no transactions yet; `commit-id`, which a
+///   crate from a registry does not know; and those of the queues between the threads of Java's newer
+///   consumer (`application-event-*`, `background-event-*`, `unsent-requests-*`,
+///   `time-between-network-thread-poll-*`), as there are no such queues. Metrics of authentication are
+///   0 as long as there is none.
 ///
 /// # Examples
 /// A page for Prometheus:
@@ -80,18 +85,18 @@ pub enum MetricValue {
     Text(String),
 }
 
-/// `client-id`, and one more tag in most groups.
+/// `client-id`, and up to two more tags in most groups.
 #[derive(Debug, Clone)]
 struct Tags {
     client_id: Arc<str>,
-    own: Option<(&'static str, Arc<str>)>,
+    own: [Option<(&'static str, Arc<str>)>; 2],
 }
 
 const CLIENT_ID: &str = "client-id";
 
 impl Tags {
     fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let own = self.own.as_ref().map(|(tag, value)| (*tag, &**value));
+        let own = self.own.iter().flatten().map(|(tag, value)| (*tag, &**value));
         std::iter::once((CLIENT_ID, &*self.client_id)).chain(own)
     }
 }
@@ -223,11 +228,12 @@ impl Collector {
     pub(crate) fn push(
         &mut self,
         group: Group,
-        tag: Option<(&'static str, &str)>,
+        tags: &[(&'static str, &str)],
         definition: &'static Definition,
         value: MetricValue,
     ) {
-        let own = tag.map(|(tag, value)| (tag, value.into()));
+        let mut tags = tags.iter().map(|(tag, value)| (*tag, Arc::from(*value)));
+        let own = [tags.next(), tags.next()];
         let tags = Tags { client_id: self.client_id.clone(), own };
         self.all.push(Metric { group: group.of(self.client), definition, tags, value });
     }

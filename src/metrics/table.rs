@@ -47,14 +47,14 @@ impl Group {
 pub(crate) struct Telling<'a> {
     pub(crate) to: &'a mut Collector,
     pub(crate) group: Group,
-    /// The tag that they have beside `client-id`, and its value.
-    pub(crate) tag: Option<(&'static str, &'a str)>,
+    /// The tags that they have beside `client-id`, two at most, and their values.
+    pub(crate) tags: &'a [(&'static str, &'a str)],
 }
 
 impl Telling<'_> {
     pub(crate) fn tell(&mut self, definition: &'static Definition, sensor: &mut Sensor) {
         let value = sensor.measure(definition.kind, self.to.now());
-        self.to.push(self.group, self.tag, definition, value.into());
+        self.to.push(self.group, self.tags, definition, value.into());
     }
 }
 
@@ -62,18 +62,19 @@ impl Telling<'_> {
 ///
 /// ```text
 /// /// What they are about.
-/// pub(crate) struct Name in GROUP [by "tag"];
+/// pub(crate) struct Name in GROUP [, by "tag" [and "tag"]];
 /// /// What goes in.
 /// sensor {
 ///     "kafka-name-avg": Avg = "What it tells, with its unit.",
 /// }
 /// ```
 ///
-/// The kinds are those of [`Kind`]. With `by`, the metrics have that tag beside `client-id`.
+/// The kinds are those of [`Kind`]. With `by`, the metrics have that tag beside `client-id`, or
+/// those two.
 macro_rules! sensors {
     (
         $(#[doc = $table_doc:literal])+
-        pub(crate) struct $table:ident in $group:expr $(, by $tag:literal)?;
+        pub(crate) struct $table:ident in $group:expr $(, by $tag:literal $(and $second:literal)?)?;
         $(
             $(#[doc = $doc:literal])+
             $sensor:ident { $($name:literal: $kind:ident = $description:literal,)+ }
@@ -93,7 +94,7 @@ macro_rules! sensors {
             }
 
             sensors! {
-                @read ($($tag)?)
+                @read ($($tag $($second)?)?)
                 $($sensor { $($name: $kind = $description,)+ })+
             }
         }
@@ -102,15 +103,28 @@ macro_rules! sensors {
     (@read () $($rows:tt)+) => {
         /// Tells all of them, as they are now.
         pub(crate) fn read(&mut self, to: &mut $crate::metrics::Collector) {
-            let mut telling = $crate::metrics::Telling { to, group: Self::GROUP, tag: None };
+            let mut telling = $crate::metrics::Telling { to, group: Self::GROUP, tags: &[] };
             sensors! { @tell self telling $($rows)+ }
         }
     };
     (@read ($tag:literal) $($rows:tt)+) => {
         /// Tells all of them, as they are now, of the one that the tag's value names.
         pub(crate) fn read(&mut self, value: &str, to: &mut $crate::metrics::Collector) {
-            let tag = Some(($tag, value));
-            let mut telling = $crate::metrics::Telling { to, group: Self::GROUP, tag };
+            let tags = &[($tag, value)];
+            let mut telling = $crate::metrics::Telling { to, group: Self::GROUP, tags };
+            sensors! { @tell self telling $($rows)+ }
+        }
+    };
+    (@read ($tag:literal $second:literal) $($rows:tt)+) => {
+        /// Tells all of them, as they are now, of the one that the tags' values name.
+        pub(crate) fn read(
+            &mut self,
+            value: &str,
+            second: &str,
+            to: &mut $crate::metrics::Collector,
+        ) {
+            let tags = &[($tag, value), ($second, second)];
+            let mut telling = $crate::metrics::Telling { to, group: Self::GROUP, tags };
             sensors! { @tell self telling $($rows)+ }
         }
     };

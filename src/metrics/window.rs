@@ -15,7 +15,7 @@
 //! - A rate is what the samples hold over the time since the oldest of them began. Windows that
 //!   there were not yet count as if nothing had happened in them, so that a first value does not
 //!   look like a high rate.
-//! - Without values, an average and a maximum are not a number, and a rate is 0.
+//! - Without values, an average, a maximum and a minimum are not a number, and a rate is 0.
 
 use crate::time::{Duration, Instant};
 
@@ -35,10 +35,14 @@ pub(crate) enum Kind {
     Avg,
     /// The largest value, in the windows.
     Max,
+    /// The smallest value, in the windows.
+    Min,
     /// The values' sum per second, over the windows.
     Rate,
     /// How many values per second, over the windows.
     CountRate,
+    /// How many values per hour, over the windows.
+    CountPerHour,
     /// Nanoseconds per nanosecond, over the windows; above 1 where several wait at once.
     Ratio,
     /// As `Ratio`, of one who cannot do it twice at once: a longer span than the windows, of which
@@ -57,19 +61,32 @@ pub(crate) enum Kind {
 pub(crate) struct Tally {
     sum: f64,
     max: f64,
+    min: f64,
     count: u64,
 }
 
 impl Tally {
-    pub(crate) const NONE: Self = Self { sum: 0.0, max: f64::NEG_INFINITY, count: 0 };
+    pub(crate) const NONE: Self =
+        Self { sum: 0.0, max: f64::NEG_INFINITY, min: f64::INFINITY, count: 0 };
+
+    const fn one(value: f64) -> Self {
+        Self { sum: value, max: value, min: value, count: 1 }
+    }
+
+    /// Values that were counted elsewhere, of which the smallest is not known: [`Kind::Min`] tells
+    /// nothing of them.
+    pub(crate) const fn of(sum: f64, max: f64, count: u64) -> Self {
+        Self { sum, max, min: f64::INFINITY, count }
+    }
 
     pub(crate) fn add(&mut self, value: f64) {
-        self.absorb(Self { sum: value, max: value, count: 1 });
+        self.absorb(Self::one(value));
     }
 
     fn absorb(&mut self, other: Self) {
         self.sum += other.sum;
         self.max = self.max.max(other.max);
+        self.min = self.min.min(other.min);
         self.count += other.count;
     }
 }
@@ -108,7 +125,7 @@ impl Sensor {
     }
 
     pub(crate) fn record(&mut self, value: f64, now: Instant) {
-        self.record_all(Tally { sum: value, max: value, count: 1 }, now);
+        self.record_all(Tally::one(value), now);
     }
 
     /// Records a span in nanoseconds.
@@ -137,7 +154,7 @@ impl Sensor {
 
     /// What [`Kind::Value`] tells from now on.
     pub(crate) fn set(&mut self, value: f64) {
-        self.total = Tally { sum: value, max: value, count: 1 };
+        self.total = Tally::one(value);
     }
 
     /// Looks, which forgets what is too old.
@@ -153,8 +170,10 @@ impl Sensor {
         match kind {
             Kind::Avg if seen.count > 0 => seen.sum / seen.count as f64,
             Kind::Max if seen.count > 0 => seen.max,
+            Kind::Min if seen.min < f64::INFINITY => seen.min,
             Kind::Rate => seen.sum / self.span(now).as_secs_f64(),
             Kind::CountRate => seen.count as f64 / self.span(now).as_secs_f64(),
+            Kind::CountPerHour => seen.count as f64 * 3600.0 / self.span(now).as_secs_f64(),
             Kind::Ratio => seen.sum / nanos(self.span(now)),
             Kind::Share => (seen.sum / nanos(self.span(now))).min(1.0),
             _ => f64::NAN,

@@ -64,7 +64,7 @@ pub(crate) use coordinator::{Coordinator, Located};
 pub(crate) use ownership::MemberEvent;
 pub(crate) use request::{Action, Destination, GroupRequest, GroupResponse};
 pub(crate) use shared::LeaveMode;
-pub(crate) use stats::GroupStats;
+pub(crate) use stats::{GroupStats, Timing};
 pub(crate) use topics::{TopicView, TopicsView};
 
 /// The rules that a member goes by, from the configuration.

@@ -55,6 +55,21 @@ fn nothing_recorded_is_not_a_number_on_average_and_zero_at_a_rate() {
 }
 
 #[test]
+fn the_smallest_is_told_of_what_is_known_and_an_hour_has_its_seconds() {
+    let mut bed = Bed::new();
+    assert!(bed.measure(1.0, Kind::Min).is_nan());
+    bed.record(1.0, &[5.0, 3.0, 4.0]);
+    bed.expect(1.0, Kind::Min, 3.0);
+    // Three in a window and the one that there was not.
+    bed.expect(1.0, Kind::CountPerHour, 3.0 * 3600.0 / 10.0);
+    let mut counted = Bed::new();
+    counted.sensor.record_all(Tally::of(30.0, 20.0, 2), counted.start);
+    counted.expect(0.0, Kind::Max, 20.0);
+    counted.expect(0.0, Kind::Avg, 15.0);
+    assert!(counted.measure(0.0, Kind::Min).is_nan());
+}
+
+#[test]
 fn the_first_window_counts_as_if_one_without_events_came_before() {
     let mut bed = Bed::new();
     bed.record(0.0, &[30.0]);
