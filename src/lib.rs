@@ -25,14 +25,15 @@ pub use config::{
     PartitionerClass, ProducerConfig,
 };
 pub use consumer::{
-    Consumer, ConsumerBuilder, ConsumerHandle, ConsumerRecord, OwnedRecord, PartitionRecords,
-    PartitionRecordsIter, RebalanceListener, RecordHeaders, RecordStream, Records, RecordsIter,
-    StartAt, SubscriptionPattern, assignor,
+    Consumer, ConsumerBuilder, ConsumerHandle, ConsumerInterceptor, ConsumerRecord, OwnedRecord,
+    PartitionRecords, PartitionRecordsIter, RebalanceListener, RecordHeaders, RecordStream,
+    Records, RecordsIter, StartAt, SubscriptionPattern, TypedConsumerRecord, TypedRecords,
+    assignor,
 };
 pub use error::{
     Cause, ClientError, CloseError, CommitError, ConfigError, ConsumerError, DeliveryError,
     DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, GroupError, Peer, Persistence,
-    ProduceError, SendError, SerializationError, VersionSpan,
+    ProduceError, RecordDeserializationError, SendError, SerializationError, VersionSpan,
 };
 pub use metrics::{Metric, MetricValue, Metrics};
 pub use producer::{

@@ -1,5 +1,6 @@
-//! How typed keys and values become bytes. A serializer says what the bytes are; when it is called, where the bytes
-//! go and what an error of it means for the record is the producer's business.
+//! How typed keys and values become bytes, and bytes keys and values again. A serializer says what the bytes are; when
+//! it is called, where the bytes go and what an error of it means for the record is the producer's business. The same
+//! goes for deserializers and the consumer.
 //!
 //! ```
 //! use std::error::Error;
@@ -34,6 +35,8 @@
 //! # assert_eq!(bytes, Some(&[0, 0, 0, 1, 255, 255, 255, 255][..]));
 //! ```
 
+mod deserialize;
+
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
@@ -42,6 +45,13 @@ use std::sync::Arc;
 use crate::types::Header;
 
 pub use crate::types::RecordPart;
+pub(crate) use deserialize::HeaderList;
+pub use deserialize::{
+    BooleanDeserializer, ByteArrayDeserializer, DeserializeContext, DeserializeWith, Deserializer,
+    DoubleDeserializer, FloatDeserializer, IntegerDeserializer, LongDeserializer,
+    LossyStringDeserializer, ShortDeserializer, StringDeserializer, UuidDeserializer,
+    VoidDeserializer, deserialize_with,
+};
 
 /// Makes the bytes of a key or a value (Kafka's `key.serializer`, `value.serializer`).
 ///

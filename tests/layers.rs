@@ -24,7 +24,7 @@ const CRATE: &str = "
     net       -> types time error protocol config metrics
     client    -> types time counter error protocol config metrics net
     producer  -> types time error serialize protocol config metrics net client record
-    consumer  -> types time error protocol config metrics net client record
+    consumer  -> types time error serialize protocol config metrics net client record
     broker    -> types time counter error protocol record
 ";
 
@@ -65,6 +65,8 @@ const CONSUMER: &str = "
     offsets      -> group                                         | types time error config protocol
     metrics      -> group offsets                                 | types time metrics
     measured     -> records metrics                               | types protocol record
+    interceptor  -> records                                       | types
+    typed        -> records                                       | types error serialize
     lookup       -> subscription                                  | types time error protocol client
     collector    -> records fetcher                               | time error
     pattern      ->                                               | error
@@ -80,7 +82,7 @@ const CONSUMER: &str = "
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 21] = [
+const PURE: [&str; 23] = [
     "src/broker/group",
     "src/types.rs",
     "src/config",
@@ -102,6 +104,8 @@ const PURE: [&str; 21] = [
     "src/consumer/metrics",
     "src/consumer/offsets",
     "src/consumer/subscription",
+    "src/consumer/typed.rs",
+    "src/consumer/interceptor.rs",
 ];
 
 /// Words that the files of [`PURE`] do not contain outside of tests.

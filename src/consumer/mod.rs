@@ -22,6 +22,8 @@
 //! | `rebalance`, `listener` | nothing: what a poll does, and calls, as partitions come and go |
 //! | `handle` | nothing: what else the user can do with a consumer, from any task |
 //! | `metrics`, `measured` | nothing: what is counted, and under which name |
+//! | `interceptor` | nothing: what users may look at records and commits with |
+//! | `typed` | nothing: hands bytes to deserializers |
 //! | `lookup` | nothing: asks where a log begins and ends |
 //! | `records`, `stream` | how a record looks to the user |
 
@@ -32,6 +34,7 @@ mod driver;
 mod fetcher;
 pub(crate) mod group;
 mod handle;
+mod interceptor;
 mod listener;
 mod lookup;
 mod measured;
@@ -43,6 +46,7 @@ mod rebalance;
 mod records;
 mod stream;
 mod subscription;
+mod typed;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -65,6 +69,7 @@ use membership::Membership;
 pub use builder::ConsumerBuilder;
 pub use group::assign as assignor;
 pub use handle::ConsumerHandle;
+pub use interceptor::ConsumerInterceptor;
 pub use listener::RebalanceListener;
 pub use pattern::SubscriptionPattern;
 pub use records::{
@@ -73,6 +78,7 @@ pub use records::{
 };
 pub use stream::RecordStream;
 pub use subscription::StartAt;
+pub use typed::{TypedConsumerRecord, TypedRecords};
 
 /// Reads records: the partitions that it shares with the other members of a group, or those that it
 /// is told to.

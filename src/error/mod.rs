@@ -5,6 +5,7 @@ mod code;
 mod commit;
 mod config;
 mod consumer;
+mod deserialization;
 mod group;
 mod produce;
 mod serialization;
@@ -14,6 +15,8 @@ pub use code::ErrorCode;
 pub use commit::CommitError;
 pub use config::ConfigError;
 pub use consumer::ConsumerError;
+pub(crate) use deserialization::RecordAt;
+pub use deserialization::RecordDeserializationError;
 pub use group::GroupError;
 pub(crate) use produce::History;
 pub use produce::{

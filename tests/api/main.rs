@@ -14,10 +14,11 @@ use milena::{
     InterceptedRecord, IsolationLevel, Metric, MetricValue, Metrics, OffsetAndMetadata,
     OffsetReset, OwnedRecord, PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer,
     Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig, ProducerIdentity,
-    ProducerRecord, RecordHeader, RecordHeaders, RecordMetadata, RecordStream, Records,
-    RecordsIter, SendError, SerializationError, StartAt, SubscriptionPattern, SystemClock,
-    TimestampType, TopicId, TopicPartition, TopicPartitions, TypedProducer, TypedRecord,
-    UnknownName, VersionSpan, assignor, config, net, serialize,
+    ProducerRecord, RecordDeserializationError, RecordHeader, RecordHeaders, RecordMetadata,
+    RecordStream, Records, RecordsIter, SendError, SerializationError, StartAt,
+    SubscriptionPattern, SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions,
+    TypedConsumerRecord, TypedProducer, TypedRecord, TypedRecords, UnknownName, VersionSpan,
+    assignor, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -32,6 +33,7 @@ impl milena::RebalanceListener for Unheard {}
 
 #[test]
 fn types_cross_threads_and_print() {
+    use serialize::{LongDeserializer, StringDeserializer};
     shared::<Producer>();
     shared::<ProducerConfig>();
     shared::<ConsumerConfig>();
@@ -64,7 +66,10 @@ fn types_cross_threads_and_print() {
     owned::<Box<dyn net::Connect>>();
     fn listens<T: milena::RebalanceListener>() {}
     let _ = listens::<Unheard>;
+    crosses::<dyn milena::ConsumerInterceptor>();
     crosses::<dyn milena::ProducerInterceptor>();
+    crosses::<TypedRecords<'_, RecordsIter<'_>, StringDeserializer, LongDeserializer>>();
+    crosses::<serialize::DeserializeWith<u64, fn(Option<&[u8]>)>>();
     crosses::<dyn serialize::Serializer<Data = str>>();
     owned::<Box<dyn milena::Clock>>();
     owned::<Box<dyn milena::Partitioner>>();
@@ -84,6 +89,8 @@ fn what_borrows_crosses_threads_too() {
     borrowing::<InterceptedRecord<'_>>();
     borrowing::<TypedRecord<'_, str, [u8]>>();
     borrowing::<serialize::SerializeContext<'_>>();
+    borrowing::<serialize::DeserializeContext<'_>>();
+    borrowing::<TypedConsumerRecord<'_, &str, i64>>();
     borrowing::<Header<'_>>();
     borrowing::<ConsumerRecord<'_>>();
     borrowing::<RecordHeader<'_>>();
@@ -137,6 +144,7 @@ fn errors_are_errors_and_can_be_kept() {
     error::<GroupError>();
     error::<ProduceError>();
     error::<ConsumerError>();
+    error::<RecordDeserializationError>();
     error::<SendError>();
     error::<SerializationError>();
     error::<UnknownName>();
