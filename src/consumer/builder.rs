@@ -152,6 +152,8 @@ fn fetch_config(config: &ConsumerConfig) -> FetchConfig {
         isolation: config.isolation_level(),
         reset: config.auto_offset_reset(),
         clock: Arc::new(SystemClock),
+        rack: config.client_rack().to_owned(),
+        replica_age: client.metadata_max_age(),
         checks: Checks {
             crcs: config.check_crcs(),
             max_decompressed: client.receive_message_max_bytes(),

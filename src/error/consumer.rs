@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ClientError, ErrorCode, GroupError};
-use crate::types::{TopicId, TopicPartition};
+use crate::types::{OffsetAndMetadata, TopicId, TopicPartition};
 
 /// Why records could not be read.
 ///
@@ -99,6 +99,24 @@ pub enum ConsumerError {
         log_start: Option<i64>,
         /// The offset after the last one that can be read, if the broker said.
         high_watermark: Option<i64>,
+    },
+    /// Records that were read are no longer in the log, or others are in their place: a leader was
+    /// elected that did not have them (KIP-320); and `auto.offset.reset=none`. Seek to `divergent`, or
+    /// to where to go on. Kafka: `LogTruncationException`.
+    #[error(
+        "the log of {partition} was truncated{}: records before the position {} are gone, or are \
+         others now; seek to where to go on",
+        divergent.as_ref().map_or_else(String::new, |from| format!(" from offset {}", from.offset)),
+        position.offset
+    )]
+    #[non_exhaustive]
+    LogTruncation {
+        /// The partition.
+        partition: TopicPartition,
+        /// How far it was read, and the epoch of the last record.
+        position: OffsetAndMetadata,
+        /// The first offset that is known to be another now, if the leader can tell.
+        divergent: Option<OffsetAndMetadata>,
     },
     /// The topic was deleted and made anew under its name: the position is one in the topic that is
     /// gone. Nothing of the new topic is read before a seek.
@@ -202,6 +220,7 @@ impl ConsumerError {
             | Self::InvalidOffset { partition, .. }
             | Self::NoOffset { partition }
             | Self::OffsetOutOfRange { partition, .. }
+            | Self::LogTruncation { partition, .. }
             | Self::TopicRecreated { partition, .. }
             | Self::InvalidBatch { partition, .. }
             | Self::Refused { partition, .. }

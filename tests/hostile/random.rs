@@ -201,6 +201,7 @@ impl Session {
             }
             Err(
                 error @ (ConsumerError::OffsetOutOfRange { .. }
+                | ConsumerError::LogTruncation { .. }
                 | ConsumerError::TopicRecreated { .. }),
             ) => {
                 self.last = error.to_string();

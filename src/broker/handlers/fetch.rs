@@ -75,8 +75,12 @@ impl Handle for FetchRequest {
         let mut kept = state.fetch_sessions.values().flat_map(|of| of.partitions(self.session_id));
         let of_session =
             |key: &Key| key.partition == partition.partition && is_topic(&key.topic, key.topic_id);
+        let is_forgotten = self.forgotten_topics_data.iter().any(|topic| {
+            is_topic(&topic.topic, topic.topic_id)
+                && topic.partitions.contains(&partition.partition)
+        });
         self.topics.iter().any(|topic| is_topic(&topic.topic, topic.topic_id) && named(topic))
-            || kept.any(of_session)
+            || (!is_forgotten && kept.any(of_session))
     }
 
     fn throttle(response: &mut FetchResponse, ms: i32) {

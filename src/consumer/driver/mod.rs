@@ -21,11 +21,23 @@ use crate::client::{Client, ClusterSnapshot, LeaderHint};
 use crate::error::ClientError;
 use crate::protocol::messages::fetch::FetchRequest;
 use crate::protocol::messages::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
+use crate::protocol::messages::offset_for_leader_epoch::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+};
 use crate::time::{Duration, Instant};
 use crate::types::{BrokerId, TopicPartition};
 
 /// The newest version of Fetch that names topics instead of giving their ids.
 const LAST_FETCH_BY_NAME: i16 = 12;
+
+/// The first version of Fetch that has the epoch of the last record.
+const FIRST_FETCH_WITH_LAST_EPOCH: i16 = 12;
+
+/// The first version of OffsetForLeaderEpoch that consumers may send (Kafka 2.3).
+const FIRST_EPOCHS_FOR_CONSUMERS: i16 = 3;
+
+/// How often the topics that are read are noted to be in use.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long is waited for a topic before what is in the way is looked at, and it is asked for again.
 const TOPIC_WAIT: Duration = Duration::from_secs(1);
@@ -53,6 +65,7 @@ impl fmt::Debug for Shared {
 enum Event {
     Topic(String, Result<(), ClientError>),
     Offsets(u64, Result<ListOffsetsResponse, ClientError>),
+    Epochs(u64, Result<Option<OffsetForLeaderEpochResponse>, ClientError>),
     Fetched(u64, Result<Fetched, ClientError>),
     Group(Answered),
 }
@@ -64,13 +77,22 @@ pub(crate) struct Driver {
     pending: FuturesUnordered<BoxFuture<'static, Event>>,
     /// How long a fetch may take: `request.timeout.ms`, after as long as the broker may wait.
     fetch_timeout: Duration,
+    /// When the topics that are read are next noted to be in use.
+    touch_at: Instant,
 }
 
 impl Driver {
     pub(crate) fn new(shared: Arc<Shared>, client: Client, max_wait: Duration) -> Self {
         let fetch_timeout = client.config().request_timeout().saturating_add(max_wait);
         let snapshot = client.metadata();
-        Self { shared, client, snapshot, pending: FuturesUnordered::new(), fetch_timeout }
+        Self {
+            shared,
+            client,
+            snapshot,
+            pending: FuturesUnordered::new(),
+            fetch_timeout,
+            touch_at: Instant::now(),
+        }
     }
 
     /// Runs until the other end of `closed` is dropped.
@@ -117,7 +139,12 @@ impl Driver {
     fn drive_fetcher(&mut self) -> Option<Instant> {
         let (actions, deadline) = {
             let mut fetcher = self.shared.fetcher.lock();
-            (fetcher.poll(Instant::now()), fetcher.next_deadline())
+            let now = Instant::now();
+            if now >= self.touch_at {
+                self.touch_at = now + TOUCH_INTERVAL;
+                touch(&self.snapshot, &fetcher);
+            }
+            (fetcher.poll(now), fetcher.next_deadline())
         };
         let mut hints = Vec::new();
         for action in actions {
@@ -137,6 +164,9 @@ impl Driver {
             }
             Event::Offsets(token, result) => {
                 self.shared.fetcher.lock().handle_offsets(token, result, now);
+            }
+            Event::Epochs(token, result) => {
+                self.shared.fetcher.lock().handle_epochs(token, result, now);
             }
             Event::Fetched(token, result) => {
                 self.shared.fetcher.lock().handle_fetched(token, result, now);
@@ -161,16 +191,16 @@ impl Driver {
                     Event::Offsets(token, client.call::<ListOffsetsRequest>(node, &request).await)
                 }));
             }
+            Action::OffsetForLeaderEpoch { token, node, request } => {
+                self.pending.push(Box::pin(async move {
+                    Event::Epochs(token, end_offsets(&client, node, &request).await)
+                }));
+            }
             Action::Fetch { token, node, request, by_topic_id } => {
-                for topic in &request.topics {
-                    if let Some(view) = self.snapshot.topic(&topic.topic) {
-                        view.touch();
-                    }
-                }
                 let highest = if by_topic_id { i16::MAX } else { LAST_FETCH_BY_NAME };
                 let timeout = self.fetch_timeout;
                 self.pending.push(Box::pin(async move {
-                    Event::Fetched(token, fetch(&client, node, &request, highest, timeout).await)
+                    Event::Fetched(token, fetch(&client, node, request, highest, timeout).await)
                 }));
             }
         }
@@ -180,15 +210,34 @@ impl Driver {
 async fn fetch(
     client: &Client,
     node: BrokerId,
-    request: &FetchRequest,
+    mut request: FetchRequest,
     highest: i16,
     timeout: Duration,
 ) -> Result<Fetched, ClientError> {
     let connection = client.connect(node).await?;
     let version = connection.version_up_to::<FetchRequest>(highest)?;
-    let call = connection.call_at(request, version, timeout);
+    if version < FIRST_FETCH_WITH_LAST_EPOCH {
+        for partition in request.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.last_fetched_epoch = -1;
+        }
+    }
+    let call = connection.call_at(&request, version, timeout);
     let (response, frame_len) = call.with_frame_len().await?;
     Ok(Fetched { response, frame_len })
+}
+
+/// Nothing if the broker lets only other brokers ask.
+async fn end_offsets(
+    client: &Client,
+    node: BrokerId,
+    request: &OffsetForLeaderEpochRequest,
+) -> Result<Option<OffsetForLeaderEpochResponse>, ClientError> {
+    let connection = client.connect(node).await?;
+    let version = connection.version_up_to::<OffsetForLeaderEpochRequest>(i16::MAX)?;
+    if version < FIRST_EPOCHS_FOR_CONSUMERS {
+        return Ok(None);
+    }
+    client.call(node, request).await.map(Some)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -200,6 +249,19 @@ async fn sleep_until(deadline: Option<Instant>) {
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     a.into_iter().chain(b).min()
+}
+
+/// Keeps the metadata of all topics that are read fresh, whether requests name them or not.
+fn touch(snapshot: &ClusterSnapshot, fetcher: &Fetcher) {
+    let mut last = None;
+    for TopicPartition { topic, .. } in fetcher.assignment() {
+        if last != Some(topic)
+            && let Some(view) = snapshot.topic(topic)
+        {
+            view.touch();
+        }
+        last = Some(topic);
+    }
 }
 
 /// What metadata knows of a partition; `None` if it does not have the topic.

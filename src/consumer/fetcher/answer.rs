@@ -12,10 +12,10 @@ use super::sent::{Asked, Sent};
 use super::{Action, Content, Fetched, Fetcher, Moment, Waiting, invalid};
 use crate::client::{BrokerNode, LeaderHint};
 use crate::config::IsolationLevel;
-use crate::consumer::subscription::{LogEnds, Partition, Place};
+use crate::consumer::subscription::{LogEnds, Partition, Place, Preferred};
 use crate::error::{ClientError, ErrorCode};
 use crate::protocol::messages::fetch::{FetchNodeEndpoint, FetchPartitionData};
-use crate::time::Instant;
+use crate::time::{Instant, deadline};
 use crate::types::{BrokerId, TopicId};
 
 /// What came for one partition.
@@ -75,24 +75,35 @@ impl Fetcher {
         now: Instant,
     ) {
         let Some(mut sent) = self.sent.remove(&token) else { return };
-        self.nodes.entry(sent.node).or_default().fetching = false;
         let at = self.moment(now);
+        let node = self.nodes.entry(sent.node).or_default();
+        node.fetching = false;
         let (response, frame_len) = match result {
-            Ok(Fetched { response, frame_len }) if response.error_code.is_ok() => {
-                (response, frame_len)
-            }
-            // Of the session errors none can be met without sessions.
-            Ok(Fetched { response, .. }) => {
-                let code = response.error_code;
-                let error =
-                    ClientError::Broker { code, api: "Fetch", subject: None, message: None };
+            Ok(Fetched { response, frame_len }) => (response, frame_len),
+            Err(error) => {
+                node.session.start_over();
                 return self.failed(sent, &error, at);
             }
-            Err(error) => return self.failed(sent, &error, at),
         };
+        node.note_throttle(response.throttle_time_ms, self.config.patience, at.now);
+        let is_throttled = response.throttle_time_ms > 0 && response.responses.is_empty();
+        let code = response.error_code;
+        if !code.is_ok() {
+            if node.session.refused(code) {
+                return self.release(sent);
+            }
+            let error = ClientError::Broker { code, api: "Fetch", subject: None, message: None };
+            return self.failed(sent, &error, at);
+        }
+        node.session.answered(response.session_id);
+        if is_throttled && sent.is_full {
+            // It is answered later, if at all (KIP-219).
+            node.session.start_over();
+            return self.release(sent);
+        }
         let mut served = Vec::new();
         let mut unasked = Unasked::default();
-        let mut quiet = None;
+        let mut quiet = !sent.is_full || !response.responses.is_empty();
         for topic in response.responses {
             for data in topic.partitions {
                 let index = data.partition_index;
@@ -101,18 +112,46 @@ impl Fetcher {
                     continue;
                 };
                 let came = self.fetched(asked, data, &response.node_endpoints, at);
-                quiet = Some(quiet.unwrap_or(true) && came == Came::Nothing);
+                quiet &= came == Came::Nothing;
                 if came == Came::Records {
                     served.push(asked.slot);
                 }
             }
         }
+        let early = sent.until.filter(|until| quiet && at.now < *until);
+        let node = self.nodes.entry(sent.node).or_default();
+        node.note_early(early, at.now);
+        if unasked.any() {
+            // What the broker remembers is not what was asked for.
+            node.session.start_over();
+        }
         unasked.log("Fetch");
-        let early = sent.until.filter(|until| quiet == Some(true) && at.now < *until);
-        self.nodes.entry(sent.node).or_default().note_early(early, at.now);
         self.let_go_of_frame(served.len(), frame_len);
-        self.fail_unanswered(sent, "Fetch", at);
+        self.rest(sent, at);
         self.send_back(&served);
+    }
+
+    /// What an answer says nothing of: there is nothing new, if it is one that may leave things out.
+    fn rest(&mut self, sent: Sent, at: Moment) {
+        if !sent.is_full {
+            for asked in sent.unanswered() {
+                if let Some(partition) = self.answered(asked) {
+                    nothing_new(partition);
+                }
+            }
+            return;
+        }
+        if !sent.is_empty() {
+            self.nodes.entry(sent.node).or_default().session.start_over();
+        }
+        self.fail_unanswered(sent, "Fetch", at);
+    }
+
+    /// Asks for all of it again, as if it had not been asked.
+    fn release(&mut self, sent: Sent) {
+        for asked in sent.unanswered() {
+            self.answered(asked);
+        }
     }
 
     /// Copies what an answer has put into the queue, the last `count` batches there, if most of its
@@ -155,7 +194,15 @@ impl Fetcher {
         let Some(partition) = self.answered(asked) else { return Came::Other };
         if data.error_code.is_ok() {
             partition.ends = ends(&data);
-            return self.records(asked, data, at);
+            partition.doubt = None;
+            let end = &data.diverging_epoch;
+            if end.epoch >= 0 || end.end_offset >= 0 {
+                self.diverged(slot, end.epoch, end.end_offset);
+                return Came::Other;
+            }
+            let sent_on = self.prefer(asked, data.preferred_read_replica, at.now);
+            let came = self.records(asked, data, at);
+            return if sent_on && came == Came::Nothing { Came::Other } else { came };
         }
         let error = refusal(partition, "Fetch", data.error_code, None);
         match judge(data.error_code) {
@@ -168,6 +215,19 @@ impl Fetcher {
             Verdict::Retry | Verdict::Refuse => self.fail(slot, error, at),
         }
         Came::Other
+    }
+
+    /// Takes up the replica that a leader names to be read from in its place (KIP-392); whether it
+    /// names one.
+    fn prefer(&mut self, asked: Asked, replica: i32, now: Instant) -> bool {
+        let node = Some(BrokerId(replica)).filter(|node| node.0 >= 0 && !asked.follower);
+        let Some(partition) = self.partitions.get_mut(&asked.slot) else { return false };
+        let Some(node) = node.filter(|node| partition.leader() != Some(*node)) else {
+            return false;
+        };
+        let until = deadline(now, self.config.replica_age);
+        partition.preferred = Some(Preferred { node, until });
+        true
     }
 
     fn records(&mut self, asked: Asked, data: FetchPartitionData, at: Moment) -> Came {
@@ -198,11 +258,7 @@ impl Fetcher {
                 Came::Records
             }
             Survey::Nothing if bytes.is_empty() => {
-                partition.trouble = None;
-                // What is buffered may yet turn out to be unreadable.
-                if fetch.offset == position.offset {
-                    partition.failures = 0;
-                }
+                nothing_new(partition);
                 Came::Nothing
             }
             Survey::Nothing => {
@@ -264,6 +320,17 @@ pub(super) fn refusal(
     }
 }
 
+/// There is nothing behind what was fetched.
+fn nothing_new(partition: &mut Partition) {
+    partition.trouble = None;
+    // What is buffered may yet turn out to be unreadable.
+    if let Place::At { position, fetch } = partition.place
+        && fetch.offset == position.offset
+    {
+        partition.failures = 0;
+    }
+}
+
 /// What a broker says of a log; -1 says nothing.
 fn ends(data: &FetchPartitionData) -> LogEnds {
     let told = |offset: i64| Some(offset).filter(|offset| *offset >= 0);
@@ -318,6 +385,10 @@ impl Unasked {
             let name: String = topic.chars().take(Self::MAX_NAME).collect();
             format!("partition {partition} of topic {name:?} with id {id}")
         });
+    }
+
+    fn any(&self) -> bool {
+        self.count > 0
     }
 
     pub(super) fn log(self, api: &str) {

@@ -143,7 +143,8 @@ impl Fetcher {
         self.queue.push_back(Waiting { slot, version, content: Content::Reset(place) });
     }
 
-    fn reset(&mut self, slot: usize, place: Place) {
+    /// Goes on from elsewhere at once; what is buffered is dropped.
+    pub(super) fn reset(&mut self, slot: usize, place: Place) {
         let version = self.next_version();
         if let Some(partition) = self.partitions.get_mut(&slot) {
             partition.restart(version, place);

@@ -11,8 +11,10 @@
 //!                      └─ trouble: wait, retry ─┘        └─ an unreadable batch: fetch = position
 //! ```
 //!
-//! - Of each broker one fetch is under way at a time, over all partitions that it leads. Those that
-//!   had records go last the next time, so that each gets its turn at the size limits.
+//! - Of each broker one fetch is under way at a time, over all partitions that it leads or is the
+//!   named replica for (KIP-392), in a session that names only what is new (KIP-227). Those that had
+//!   records go last the next time, so that each gets its turn at the size limits.
+//! - A position is held against the log of each new leader before it is fetched from (KIP-320).
 //! - What is paused, or about to be taken away, is neither fetched nor handed out; what is buffered of
 //!   it is set aside.
 //! - A partition is fetched ahead of what was handed out, but not while it has
@@ -32,12 +34,16 @@
 mod answer;
 mod assigned;
 mod completed;
+mod fetches;
 mod handout;
 mod isolation;
+mod node;
 mod opened;
 mod plan;
 mod sent;
+mod session;
 mod start;
+mod validate;
 
 #[cfg(test)]
 mod tests;
@@ -51,10 +57,12 @@ use crate::consumer::subscription::{Leadership, Partition};
 use crate::error::{ClientError, ConsumerError};
 use crate::protocol::messages::fetch::{FetchRequest, FetchResponse};
 use crate::protocol::messages::list_offsets::ListOffsetsRequest;
+use crate::protocol::messages::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use crate::time::{Backoff, Clock, Duration, Instant};
 use crate::types::{BrokerId, TopicPartition};
 use completed::Problem;
 use handout::{Content, Waiting};
+use node::Node;
 use sent::Sent;
 
 pub(crate) use completed::Checks;
@@ -78,6 +86,10 @@ pub(crate) struct FetchConfig {
     pub(crate) reset: OffsetReset,
     /// What time a reset `by_duration` counts back from.
     pub(crate) clock: Arc<dyn Clock>,
+    /// `client.rack`.
+    pub(crate) rack: String,
+    /// How long a replica is read from before the leader is asked again (`metadata.max.age.ms`).
+    pub(crate) replica_age: Duration,
     pub(crate) checks: Checks,
     /// `max.poll.records`.
     pub(crate) max_poll_records: usize,
@@ -100,7 +112,10 @@ pub(crate) enum Action {
     Committed { token: u64, partitions: Vec<TopicPartition> },
     /// Send it and tell by `handle_offsets`.
     ListOffsets { token: u64, node: BrokerId, request: ListOffsetsRequest },
-    /// Send it and tell by `handle_fetched`.
+    /// Send it and tell by `handle_epochs`: no answer if the broker is one before 2.3, which does not
+    /// let consumers ask.
+    OffsetForLeaderEpoch { token: u64, node: BrokerId, request: OffsetForLeaderEpochRequest },
+    /// Send it and tell by `handle_fetched`. Versions before 12 know no `last_fetched_epoch`.
     Fetch {
         token: u64,
         node: BrokerId,
@@ -126,35 +141,6 @@ struct Moment {
     now: Instant,
     /// In `0.0..1.0`.
     chance: f64,
-}
-
-/// What is under way to a broker.
-#[derive(Debug, Default, Clone, Copy)]
-struct Node {
-    fetching: bool,
-    listing: bool,
-    /// How many answers in a row brought nothing although the broker could still have waited.
-    early: u32,
-    /// No fetch before then.
-    fetch_from: Option<Instant>,
-}
-
-/// How long a broker is left alone that finds nothing, time and again, and does not wait for more:
-/// it would be asked without end. With `fetch.min.bytes=0` that is what it was told to do.
-const EARLY_PAUSE: Duration = Duration::from_millis(20);
-
-impl Node {
-    /// Takes note of an answer; `early` is until when it could have waited, if it was one of those.
-    fn note_early(&mut self, early: Option<Instant>, now: Instant) {
-        self.early = early.map_or(0, |_| self.early.saturating_add(1));
-        self.fetch_from =
-            early.filter(|_| self.early > 1).map(|until| until.min(now + EARLY_PAUSE));
-    }
-
-    /// Whether it can be sent a fetch.
-    fn takes_fetch(&self, now: Instant) -> bool {
-        !self.fetching && self.fetch_from.is_none_or(|from| from <= now)
-    }
 }
 
 /// See the module.
@@ -257,6 +243,8 @@ impl Fetcher {
     /// A try at a partition failed: it is tried again, unless that is of no use.
     fn fail(&mut self, slot: usize, cause: ClientError, at: Moment) {
         let Some(partition) = self.partitions.get_mut(&slot) else { return };
+        // If it was a replica, the leader may do better.
+        partition.preferred = None;
         if answer::passes(&cause) {
             tracing::debug!("{cause}; it is tried again");
             partition.failed(cause, self.config.backoff, at.now, at.chance);

@@ -12,6 +12,10 @@ pub(super) struct Sent {
     pub(super) node: BrokerId,
     /// Until then the broker may keep a fetch that finds nothing.
     pub(super) until: Option<Instant>,
+    /// When a fetch was handed to the driver.
+    pub(super) at: Option<Instant>,
+    /// Whether the answer has to be about all that is asked; if not, nothing said is nothing new.
+    pub(super) is_full: bool,
     /// What is asked of each topic, by partition.
     topics: Vec<BTreeMap<i32, Asked>>,
     by_name: HashMap<String, usize>,
@@ -28,6 +32,8 @@ pub(super) struct Asked {
     pub(super) offset: i64,
     /// The epoch of the leader that is asked; -1 if it is not known.
     pub(super) epoch: i32,
+    /// Whether another replica is asked in its place (KIP-392).
+    pub(super) follower: bool,
 }
 
 impl Sent {
@@ -35,6 +41,8 @@ impl Sent {
         Self {
             node,
             until: None,
+            at: None,
+            is_full: true,
             topics: Vec::new(),
             by_name: HashMap::new(),
             by_id: HashMap::new(),
@@ -70,6 +78,11 @@ impl Sent {
     /// As [`Sent::take`], for answers that know no ids.
     pub(super) fn take_by_name(&mut self, name: &str, partition: i32) -> Option<Asked> {
         self.take(name, TopicId::ZERO, partition)
+    }
+
+    /// Whether all was taken out.
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.iter().all(BTreeMap::is_empty)
     }
 
     /// What was not taken out.

@@ -18,6 +18,19 @@ use crate::protocol::messages::list_offsets::{
 use crate::time::Instant;
 use crate::types::{BrokerId, OffsetAndMetadata, TopicId, TopicPartition};
 
+/// How many times a leader has to say, with back-off, that its log does not reach an offset before
+/// it is believed. One that was elected a moment ago may still catch up.
+const OUT_OF_RANGE_TRIES: u32 = 4;
+
+/// What has to be looked up for a partition.
+fn looked_up(partition: &Partition) -> Option<Bound> {
+    match partition.place {
+        Place::Unknown(bound) => Some(bound),
+        Place::At { .. } => partition.doubt.filter(|doubt| doubt.look_up).map(|_| Bound::Earliest),
+        Place::Committed => None,
+    }
+}
+
 impl Fetcher {
     /// Asks for committed offsets. The coordinator knows them, so that no leader is needed.
     pub(super) fn plan_committed(&mut self, now: Instant) {
@@ -85,10 +98,9 @@ impl Fetcher {
         }
     }
 
-    /// The log does not hold the offset that a partition was asked for.
+    /// A broker says that its log does not hold the offset that a partition was asked for.
     pub(super) fn out_of_range(&mut self, asked: Asked, ends: LogEnds, at: Moment) {
         let slot = asked.slot;
-        let bound = self.reset_bound();
         let Some(partition) = self.partitions.get_mut(&slot) else { return };
         let Some(fetch) = partition.place.fetch() else { return };
         let epoch = partition.leadership.map_or(-1, |leadership| leadership.epoch);
@@ -96,31 +108,64 @@ impl Fetcher {
             // Not the offset of now, or not the leader of now, whose log may be another.
             return;
         }
-        let name = (*partition.name).clone();
-        match bound {
-            Some(bound) => {
-                let offset = fetch.offset;
-                tracing::info!("{name} does not hold offset {offset}; it is reset to {bound:?}");
-                if partition.failures > 0 {
-                    // Not the first time, and nothing was read since.
-                    partition.back_off(self.config.backoff, at.now, at.chance);
-                }
-                partition.failures = partition.failures.saturating_add(1);
-                self.reset_behind(slot, Place::Unknown(bound));
-            }
-            None => {
-                let error = ConsumerError::OffsetOutOfRange {
-                    partition: name,
-                    offset: asked.offset,
-                    log_start: ends.start,
-                    high_watermark: ends.high_watermark,
-                };
-                self.halt(slot, error);
-            }
+        if asked.follower {
+            // It may lag behind the leader.
+            partition.preferred = None;
+            return;
         }
+        partition.ends = LogEnds { start: ends.start.or(partition.ends.start), ..ends };
+        let doubt = partition.doubt.get_or_insert_default();
+        let is_gone = ends.start.is_some_and(|start| fetch.offset < start);
+        if is_gone || doubt.times >= OUT_OF_RANGE_TRIES {
+            return self.believe(slot, at);
+        }
+        // What comes before its beginning is gone. What comes after its end may be yet to come, or
+        // was truncated, and then the epoch of the position tells.
+        doubt.look_up = true;
+        partition.unvalidated();
+        self.actions.push(Action::RefreshMetadata);
     }
 
-    fn reset_bound(&self) -> Option<Bound> {
+    /// The leader says where the log begins that does not hold an offset.
+    fn judge_doubt(&mut self, slot: usize, start: i64, at: Moment) {
+        let Some(partition) = self.partitions.get_mut(&slot) else { return };
+        let Some(fetch) = partition.place.fetch() else { return };
+        partition.ends.start = Some(start);
+        let doubt = partition.doubt.get_or_insert_default();
+        doubt.look_up = false;
+        if fetch.offset < start {
+            return self.believe(slot, at);
+        }
+        doubt.times += 1;
+        partition.back_off(self.config.backoff, at.now, at.chance);
+    }
+
+    /// The log does not hold the offset that a partition is to be fetched from.
+    fn believe(&mut self, slot: usize, at: Moment) {
+        let bound = self.reset_bound();
+        let Some(partition) = self.partitions.get_mut(&slot) else { return };
+        let Some(fetch) = partition.place.fetch() else { return };
+        let name = (*partition.name).clone();
+        let offset = fetch.offset;
+        let Some(bound) = bound else {
+            let error = ConsumerError::OffsetOutOfRange {
+                partition: name,
+                offset,
+                log_start: partition.ends.start,
+                high_watermark: partition.ends.high_watermark,
+            };
+            return self.halt(slot, error);
+        };
+        tracing::info!("{name} does not hold offset {offset}; it is reset to {bound:?}");
+        if partition.failures > 0 {
+            // Not the first time, and nothing was read since.
+            partition.back_off(self.config.backoff, at.now, at.chance);
+        }
+        partition.failures = partition.failures.saturating_add(1);
+        self.reset_behind(slot, Place::Unknown(bound));
+    }
+
+    pub(super) fn reset_bound(&self) -> Option<Bound> {
         Bound::of_reset(self.config.reset, self.config.clock.now_millis())
     }
 
@@ -128,7 +173,7 @@ impl Fetcher {
     pub(super) fn plan_lookups(&mut self, now: Instant) {
         let mut by_node: BTreeMap<BrokerId, Vec<(usize, Bound)>> = BTreeMap::new();
         for (slot, partition) in &self.partitions {
-            if let (Some(node), Place::Unknown(bound)) = (partition.leader(), partition.place)
+            if let (Some(node), Some(bound)) = (partition.leader(), looked_up(partition))
                 && partition.is_free(now)
                 && !self.nodes.get(&node).is_some_and(|node| node.listing)
             {
@@ -206,7 +251,11 @@ impl Fetcher {
         let Some(partition) = self.answered(asked) else { return };
         let code = answer.error_code;
         if code.is_ok() && answer.offset >= 0 {
-            let position = Position::new(answer.offset, answer.leader_epoch);
+            if matches!(partition.place, Place::At { .. }) {
+                return self.judge_doubt(slot, answer.offset, at);
+            }
+            // As Kafka has it, without the epoch, which is not that of the record before.
+            let position = Position { offset: answer.offset, epoch: None };
             return partition.settle(Place::at(position));
         }
         if code.is_ok() && matches!(partition.place, Place::Unknown(Bound::Timestamp(_))) {

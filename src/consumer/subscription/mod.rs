@@ -85,12 +85,35 @@ pub(crate) struct Partition {
     /// About to be given up: nothing is fetched and nothing handed out until then.
     pub(crate) revoking: bool,
     pub(crate) ends: LogEnds,
+    /// The leader, with its epoch, that the place was held against.
+    checked_by: Option<(BrokerId, i32)>,
+    /// The replica to be read from in place of the leader.
+    pub(crate) preferred: Option<Preferred>,
+    pub(crate) doubt: Option<Doubt>,
     pub(crate) trouble: Option<Trouble>,
     /// Failures in a row, resets included: since the position moved, or nothing more was there to be
     /// read.
     pub(crate) failures: u32,
     /// After how many of them a new leader was last tried without a pause.
     hurried: Option<u32>,
+}
+
+/// The replica that the leader sends a reader to (KIP-392).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Preferred {
+    pub(crate) node: BrokerId,
+    /// Then the leader is asked again, which may know of a better one.
+    pub(crate) until: Instant,
+}
+
+/// A leader says that it does not hold the offset, and is not believed yet: a new one may not have
+/// caught up with what the old one has served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// Whether it has still to be asked where its log begins.
+    pub(crate) look_up: bool,
+    /// How many times the offset lay beyond what the leader has.
+    pub(crate) times: u32,
 }
 
 /// A request in which a partition was asked for.
@@ -115,6 +138,9 @@ impl Partition {
             paused: false,
             revoking: false,
             ends: LogEnds::default(),
+            checked_by: None,
+            preferred: None,
+            doubt: None,
             trouble: None,
             failures: 0,
             hurried: None,
@@ -128,12 +154,50 @@ impl Partition {
         self.in_flight = None;
         self.buffered = 0;
         self.halted = false;
+        self.doubt = None;
     }
 
     /// Takes up what was asked for about where to begin.
     pub(crate) fn settle(&mut self, place: Place) {
         self.place = place;
         self.trouble = None;
+        self.doubt = None;
+        self.checked_by = None;
+    }
+
+    /// Whether the place has to be held against the log of the leader first: it has an epoch, and
+    /// the leader, or its epoch, is another than before (KIP-320).
+    pub(crate) fn needs_validation(&self) -> bool {
+        let has_epoch = self.place.fetch().is_some_and(|fetch| fetch.epoch.is_some());
+        let leader = self.known_leader();
+        has_epoch && leader.is_some() && leader != self.checked_by
+    }
+
+    /// The place was held against the log of the leader of now, or nothing is known to do so.
+    pub(crate) fn validated(&mut self) {
+        self.checked_by = self.known_leader();
+    }
+
+    /// The place is to be held against the leader's log again.
+    pub(crate) fn unvalidated(&mut self) {
+        self.checked_by = None;
+    }
+
+    fn known_leader(&self) -> Option<(BrokerId, i32)> {
+        let leadership = self.leadership.filter(|leadership| leadership.epoch >= 0)?;
+        Some((leadership.leader?, leadership.epoch))
+    }
+
+    /// Whether something has to be asked about the place before anything is fetched from there.
+    pub(crate) fn is_in_question(&self) -> bool {
+        self.needs_validation() || self.doubt.is_some_and(|doubt| doubt.look_up)
+    }
+
+    /// Whom to fetch it from: the replica that the leader has named, as long as there is a leader.
+    pub(crate) fn source(&self, now: Instant) -> Option<BrokerId> {
+        let leader = self.leader()?;
+        let preferred = self.preferred.filter(|preferred| preferred.until > now);
+        Some(preferred.map_or(leader, |preferred| preferred.node))
     }
 
     /// As [`Partition::restart`], because the user wants it: what was wrong is forgotten, and the
@@ -142,6 +206,7 @@ impl Partition {
         self.restart(version, place);
         self.trouble = None;
         self.failures = 0;
+        self.checked_by = None;
         self.topic_id = self.leadership.map_or(TopicId::ZERO, |leadership| leadership.topic_id);
     }
 
@@ -156,6 +221,7 @@ impl Partition {
             return;
         }
         self.leadership = leadership;
+        self.preferred = None;
         let Leadership { leader, topic_id, .. } = leadership.unwrap_or(Leadership::NONE);
         let moved =
             |asked: InFlight| asked.leader.is_some_and(|of| leader.is_some_and(|is| is != of));

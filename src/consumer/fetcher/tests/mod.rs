@@ -6,8 +6,11 @@ mod cuts;
 mod hostile;
 mod isolation;
 mod random;
+mod replicas;
 mod rules;
+mod sessions;
 mod start;
+mod validate;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -39,6 +42,8 @@ fn config() -> FetchConfig {
         isolation: IsolationLevel::ReadUncommitted,
         reset: OffsetReset::None,
         clock: Arc::new(AtTenSeconds),
+        rack: String::new(),
+        replica_age: MS(300_000),
         checks: Checks { crcs: true, max_decompressed: 1 << 20 },
         max_poll_records: usize::MAX,
         backoff: Backoff::new(MS(10), MS(100)),

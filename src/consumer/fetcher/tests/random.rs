@@ -3,6 +3,10 @@
 //! record of the log comes once and in order.
 
 use super::*;
+use crate::protocol::messages::fetch::FetchTopic;
+use crate::protocol::messages::offset_for_leader_epoch::{
+    EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
 
 const PARTITIONS: i32 = 3;
 const NODES: i32 = 3;
@@ -74,6 +78,13 @@ fn value(offset: i64, random: &mut fastrand::Rng) -> Vec<u8> {
     value
 }
 
+/// A fetch session as a broker keeps it (KIP-227).
+struct BrokerSession {
+    id: i32,
+    epoch: i32,
+    partitions: BTreeMap<i32, FetchPartition>,
+}
+
 /// The cluster, what is under way to it, and what the user has seen.
 struct World {
     random: fastrand::Rng,
@@ -81,6 +92,11 @@ struct World {
     logs: Vec<Log>,
     leaders: Vec<i32>,
     under_way: Vec<Action>,
+    /// What each broker remembers of its fetch session.
+    sessions: BTreeMap<i32, BrokerSession>,
+    last_session: i32,
+    /// Paused by the user.
+    paused: Vec<bool>,
     /// Of each partition, the next record (by number) that has to come.
     next: Vec<usize>,
     faults: bool,
@@ -115,6 +131,9 @@ impl World {
             logs,
             leaders,
             under_way: Vec::new(),
+            sessions: BTreeMap::new(),
+            last_session: 0,
+            paused: vec![false; next.len()],
             next,
             faults: true,
             late_errors: 0,
@@ -122,7 +141,12 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.u8(..16) {
+        match self.random.u8(..18) {
+            16 => self.pause(),
+            17 if self.faults => {
+                // It forgets, or restarts.
+                self.sessions.remove(&self.random.i32(1..=NODES));
+            }
             0 if self.faults => self.seek(),
             1 if self.faults => {
                 let number = self.random.usize(..self.leaders.len());
@@ -155,6 +179,15 @@ impl World {
         self.next[number] = log.records.partition_point(|(at, _)| *at < offset);
     }
 
+    fn pause(&mut self) {
+        let number = self.random.usize(..self.logs.len());
+        let name = tp(i32::try_from(number).unwrap());
+        let pause = self.faults && self.random.bool();
+        self.paused[number] = pause;
+        let mut fetcher = self.bench.fetcher.lock();
+        if pause { fetcher.pause([&name]) } else { fetcher.resume([&name]) }
+    }
+
     /// What the user gets, held against the logs.
     fn take(&mut self) {
         let records = match self.bench.collect() {
@@ -168,6 +201,7 @@ impl World {
         };
         for part in records.partitions() {
             let number = usize::try_from(part.partition().partition).unwrap();
+            assert!(!self.paused[number]);
             for record in part {
                 let expected = &self.logs[number].records[self.next[number]];
                 assert_eq!((record.offset, record.value), (expected.0, Some(&expected.1[..])));
@@ -212,11 +246,16 @@ impl World {
                 let result = if fails { Err(failure) } else { Ok(self.list(node, &request)) };
                 self.bench.fetcher.lock().handle_offsets(token, result, now);
             }
+            Action::OffsetForLeaderEpoch { token, node, request } => {
+                let result =
+                    if fails { Err(failure) } else { Ok(Some(self.epochs(node, &request))) };
+                self.bench.fetcher.lock().handle_epochs(token, result, now);
+            }
             Action::Fetch { token, node, request, .. } => {
                 let result = if fails {
                     Err(failure)
                 } else {
-                    let response = self.serve(node, &request);
+                    let response = self.in_session(node, &request);
                     // Some of the frames are large, for no reason.
                     Ok(Fetched { response, frame_len: self.random.usize(..20_000) })
                 };
@@ -233,6 +272,71 @@ impl World {
             response.topics.extend(listed(number, code, 0).topics);
         }
         response
+    }
+
+    /// The logs never change behind what was read.
+    fn epochs(
+        &mut self,
+        node: BrokerId,
+        request: &OffsetForLeaderEpochRequest,
+    ) -> OffsetForLeaderEpochResponse {
+        let mut response = OffsetForLeaderEpochResponse::default();
+        for topic in &request.topics {
+            let partitions = topic.partitions.iter().map(|asked| EpochEndOffset {
+                error_code: self.code(node, asked.partition),
+                partition: asked.partition,
+                leader_epoch: asked.leader_epoch,
+                end_offset: i64::MAX,
+            });
+            let partitions = partitions.collect();
+            let topic = topic.topic.clone();
+            response.topics.push(OffsetForLeaderTopicResult { topic, partitions });
+        }
+        response
+    }
+
+    /// As a broker keeps sessions, some of the time.
+    fn in_session(&mut self, node: BrokerId, request: &FetchRequest) -> FetchResponse {
+        let refuse = |error_code| FetchResponse { error_code, ..FetchResponse::default() };
+        let named = request.topics.iter().flat_map(|topic| &topic.partitions);
+        if request.session_epoch == 0 {
+            self.sessions.remove(&node.0);
+            if self.random.u8(..4) > 0 {
+                self.last_session += 1;
+                let partitions = named.map(|asked| (asked.partition, asked.clone())).collect();
+                let session = BrokerSession { id: self.last_session, epoch: 1, partitions };
+                self.sessions.insert(node.0, session);
+            }
+            let session_id = self.sessions.get(&node.0).map_or(0, |session| session.id);
+            return FetchResponse { session_id, ..self.serve(node, request) };
+        }
+        let Some(session) = self.sessions.get_mut(&node.0) else {
+            return refuse(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        };
+        if session.id != request.session_id {
+            return refuse(ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+        }
+        if session.epoch != request.session_epoch {
+            return refuse(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+        }
+        session.epoch += 1;
+        for gone in request.forgotten_topics_data.iter().flat_map(|topic| &topic.partitions) {
+            assert!(session.partitions.remove(gone).is_some(), "{gone} was not remembered");
+        }
+        session.partitions.extend(named.map(|asked| (asked.partition, asked.clone())));
+        let partitions = session.partitions.values().cloned().collect();
+        let session_id = session.id;
+        let all = FetchRequest {
+            topics: vec![FetchTopic { partitions, ..FetchTopic::default() }],
+            ..request.clone()
+        };
+        let mut response = self.serve(node, &all);
+        for topic in &mut response.responses {
+            topic.partitions.retain(|data| {
+                !data.error_code.is_ok() || data.records.as_ref().is_some_and(|it| !it.is_empty())
+            });
+        }
+        FetchResponse { session_id, ..response }
     }
 
     fn serve(&mut self, node: BrokerId, request: &FetchRequest) -> FetchResponse {
@@ -317,6 +421,8 @@ fn every_record_comes_once_and_in_order_whatever_happens() {
                 world.step();
             }
             world.faults = false;
+            (0..PARTITIONS).for_each(|number| world.bench.fetcher.lock().resume([&tp(number)]));
+            world.paused.fill(false);
             let mut steps = 0;
             while !world.is_done() {
                 world.step();

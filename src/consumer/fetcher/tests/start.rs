@@ -144,7 +144,9 @@ fn an_offset_that_is_reset_again_and_again_is_reset_ever_more_rarely() {
     let mut bench = bench(OffsetReset::Earliest, StartAt::Offset(0));
     let mut waits = Vec::new();
     for _ in 0..5 {
-        bench.answer(&bench.fetch(), refused(0, ErrorCode::OFFSET_OUT_OF_RANGE));
+        let mut answer = refused(0, ErrorCode::OFFSET_OUT_OF_RANGE);
+        answer.responses[0].partitions[0].log_start_offset = 6;
+        bench.answer(&bench.fetch(), answer);
         let began = bench.now;
         let actions = bench.poll();
         let actions = if actions.is_empty() {
@@ -172,4 +174,66 @@ fn an_answer_of_a_leader_that_is_not_the_one_of_now_resets_nothing() {
     let wanted = bench.fetch();
     let asked = wanted.partition(0).unwrap();
     assert_eq!((asked.fetch_offset, asked.current_leader_epoch), (50, 4));
+}
+
+/// The broker says that the offset is out of range, and the log begins at 2.
+fn beyond(bench: &Bench, wanted: &Wanted) -> Vec<i64> {
+    let mut answer = refused(0, ErrorCode::OFFSET_OUT_OF_RANGE);
+    let data = &mut answer.responses[0].partitions[0];
+    (data.log_start_offset, data.high_watermark) = (-1, -1);
+    bench.answer(wanted, answer);
+    let mut actions = bench.poll();
+    let Some(Action::ListOffsets { token, request, .. }) = actions.pop() else {
+        panic!("{actions:?}");
+    };
+    assert!(matches!(actions[..], [Action::RefreshMetadata]), "{actions:?}");
+    bench.answer_lookup(token, 2);
+    request.topics[0].partitions.iter().map(|asked| asked.timestamp).collect()
+}
+
+#[test]
+fn an_offset_beyond_what_a_new_leader_has_is_asked_for_again_before_it_is_believed() {
+    for reset in [OffsetReset::Latest, OffsetReset::None] {
+        let mut bench = bench(reset, StartAt::Offset(50));
+        for _ in 0..2 {
+            let wanted = bench.fetch();
+            assert_eq!(beyond(&bench, &wanted), [-2], "where does the log begin?");
+            assert!(bench.poll().is_empty(), "not at once");
+            bench.now = bench.fetcher.lock().next_deadline().unwrap();
+        }
+        // It has caught up.
+        bench.deliver_at(50, batch(50, &[b"a"], Compression::None));
+        assert_eq!(bench.collected(), [(50, b"a".to_vec())], "nothing was reset");
+    }
+}
+
+#[test]
+fn an_offset_beyond_the_end_is_believed_at_last() {
+    for reset in [OffsetReset::Latest, OffsetReset::None] {
+        let mut bench = bench(reset, StartAt::Offset(50));
+        let began = bench.now;
+        for _ in 0..4 {
+            let wanted = bench.fetch();
+            beyond(&bench, &wanted);
+            assert!(bench.poll().is_empty(), "not at once");
+            bench.now = bench.fetcher.lock().next_deadline().unwrap();
+        }
+        assert!(bench.now - began <= MS(200), "soon");
+        bench.answer(&bench.fetch(), refused(0, ErrorCode::OFFSET_OUT_OF_RANGE));
+        if reset == OffsetReset::Latest {
+            bench.now += MS(200);
+            assert_eq!(bench.lookup().1, [-1]);
+        } else {
+            let error = bench.error();
+            assert!(matches!(error, ConsumerError::OffsetOutOfRange { offset: 50, .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_offset_before_the_beginning_is_believed_as_soon_as_the_beginning_is_known() {
+    let bench = bench(OffsetReset::Latest, StartAt::Offset(1));
+    let wanted = bench.fetch();
+    assert_eq!(beyond(&bench, &wanted), [-2]);
+    assert_eq!(bench.lookup().1, [-1], "the reset");
 }
