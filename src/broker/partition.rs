@@ -99,7 +99,9 @@ impl Partition {
 
     /// A follower copies nothing more: it falls out of the ISR, and serves what it has.
     pub(crate) fn hold(&mut self, node: BrokerId) {
-        if self.leader != Some(node) && self.replicas.contains(&node) {
+        // Without a leader the last one in sync is the only one that may lead again.
+        let follows = self.leader.is_some_and(|leader| leader != node);
+        if follows && self.replicas.contains(&node) {
             self.held.insert(node, self.log.end_offset());
             self.isr.retain(|&replica| replica != node);
         }
@@ -333,6 +335,10 @@ mod tests {
         assert_eq!(p.check_replica(C, 0), Err(ErrorCode::NOT_LEADER_OR_FOLLOWER));
         p.release(&[A, B].into());
         assert_eq!((p.end_at(B), p.isr.as_slice()), (2, &[A, B][..]));
+        p.node_stopped(A);
+        p.node_stopped(B);
+        p.hold(B);
+        assert_eq!((p.leader, p.isr.as_slice()), (None, &[B][..]), "it must lead again");
     }
 
     #[test]
