@@ -1,11 +1,11 @@
 //! Kafka's Java clients and tools against `milena::broker`: the cluster that our own tests and our users' tests rest on
 //! must be one for them too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use milena::TopicPartition;
-use milena::broker::{Cluster, GroupDescription};
+use milena::broker::{ApiKey, Cluster, Event, Fault, GroupDescription, Writer};
+use milena::{BrokerId, Compression, ErrorCode, TopicPartition};
 
 use crate::oracle::{Oracle, Record, StoredRecord};
 use crate::ours;
@@ -19,7 +19,9 @@ tests![
     console_consumer,
     range_group,
     cooperative_group,
-    consumer_protocol_group
+    consumer_protocol_group,
+    a_committed_reader_gets_what_was_committed,
+    a_reader_with_a_rack_reads_from_the_replica_in_it,
 ];
 
 async fn every_codec_keeps_every_byte(kafka: Kafka) {
@@ -179,4 +181,134 @@ fn is_shared_by(group: &GroupDescription, members: usize) -> bool {
         && group.members.len() == members
         && group.members.iter().all(|member| member.assignment.len() == each)
         && all.into_iter().eq((0..PARTITIONS).map(|p| TopicPartition::new("shared", p)))
+}
+
+/// Offset and value of each record of a partition, as Kafka's Java consumer reads it.
+async fn java_reads(
+    kafka: &Kafka,
+    cluster: &Cluster,
+    topic: &str,
+    from: i64,
+    properties: &[(&str, &str)],
+) -> Vec<(i64, String)> {
+    let bootstrap = cluster.bootstrap_servers();
+    let read = kafka.oracle().consume(&bootstrap, topic, 0, from, properties).await.unwrap();
+    let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap_or_default()).unwrap();
+    read.into_iter().map(|stored| (stored.offset, text(stored.record.value))).collect()
+}
+
+/// Transactions committed and aborted, interleaved, of the same and of other producers, over a change of leader, the last
+/// one open; then the same log compacted.
+async fn a_committed_reader_gets_what_was_committed(kafka: Kafka) {
+    let cluster = Cluster::builder().nodes(3).start().await.unwrap();
+    cluster.create_topic("isolation").unwrap();
+    let codecs = [Compression::None, Compression::Zstd, Compression::Lz4];
+    let mut writers: Vec<Writer> =
+        codecs.into_iter().map(|codec| cluster.writer().compression(codec)).collect();
+    let mut dice = fastrand::Rng::with_seed(7);
+    // Of each writer the offsets of its open transaction; of all what was committed or in no transaction.
+    let mut open: Vec<Option<Vec<i64>>> = vec![None; writers.len()];
+    let mut visible = BTreeSet::new();
+    for round in 0..120 {
+        let who = dice.usize(0..writers.len());
+        let writer = &mut writers[who];
+        match open[who].take() {
+            None if dice.bool() => {
+                writer.begin().unwrap();
+                open[who] = Some(Vec::new());
+            }
+            Some(offsets) if dice.u8(0..3) == 0 => {
+                if dice.bool() {
+                    writer.commit().unwrap();
+                    visible.extend(offsets);
+                } else {
+                    writer.abort().unwrap();
+                }
+            }
+            transaction => {
+                let record = |n| (format!("key {}", dice.u8(0..40)), format!("{round}.{n}"));
+                let records: Vec<_> = (0..4).map(record).collect();
+                let first = writer.write("isolation", 0, records).unwrap();
+                let offsets = first..first + 4;
+                open[who] =
+                    transaction.map(|before| before.into_iter().chain(offsets.clone()).collect());
+                if open[who].is_none() {
+                    visible.extend(offsets);
+                }
+            }
+        }
+        if round == 60 {
+            cluster.move_leader("isolation", 0, BrokerId(3)).unwrap();
+        }
+    }
+    for (writer, open) in writers.iter_mut().zip(&mut open).skip(1) {
+        if open.take().is_some() {
+            writer.abort().unwrap();
+        }
+    }
+    if open[0].is_none() {
+        writers[0].begin().unwrap();
+    }
+    writers[0].write("isolation", 0, [("key 1", "never seen")]).unwrap();
+    writers[1].write("isolation", 0, [("key 2", "behind it")]).unwrap();
+
+    let stable = cluster.last_stable_offset("isolation", 0).unwrap();
+    assert!(stable < cluster.offsets("isolation", 0).unwrap().end);
+    for compacted in [false, true] {
+        if compacted {
+            cluster.compact("isolation").unwrap();
+        }
+        let stored = cluster.records("isolation", 0).into_iter();
+        let stored: BTreeMap<i64, String> = stored
+            .map(|r| (r.offset, String::from_utf8(r.value.unwrap().to_vec()).unwrap()))
+            .collect();
+        let committed = stored.clone().into_iter();
+        let committed: Vec<(i64, String)> =
+            committed.filter(|(at, _)| *at < stable && visible.contains(at)).collect();
+        assert!(committed.len() > 20 && committed.len() < stored.len(), "{compacted}");
+        for (from, bytes) in [(0, "1048576"), (0, "300"), (17, "300"), (stable / 2, "1000")] {
+            let small = ("max.partition.fetch.bytes", bytes);
+            let isolated = [("isolation.level", "read_committed"), small];
+            let read = java_reads(&kafka, &cluster, "isolation", from, &isolated).await;
+            let expected: Vec<_> =
+                committed.iter().filter(|(at, _)| *at >= from).cloned().collect();
+            assert_eq!(read, expected, "from {from}, {bytes} bytes, compacted: {compacted}");
+            let read = java_reads(&kafka, &cluster, "isolation", from, &[small]).await;
+            let all: Vec<_> = stored.clone().into_iter().filter(|(at, _)| *at >= from).collect();
+            assert_eq!(read, all, "uncommitted from {from}, {bytes} bytes, compacted: {compacted}");
+        }
+    }
+}
+
+async fn a_reader_with_a_rack_reads_from_the_replica_in_it(kafka: Kafka) {
+    let builder = Cluster::builder().nodes(2).rack(BrokerId(1), "a").rack(BrokerId(2), "b");
+    let cluster = builder.rack_aware_fetching(true).start().await.unwrap();
+    cluster.create_topic("racks").unwrap();
+    let mut writer = cluster.writer();
+    let written: Vec<_> = (0..50)
+        .map(|n| (writer.write("racks", 0, [format!("{n}").as_str()]).unwrap(), format!("{n}")))
+        .collect();
+    let noted = Fault::delay_request(ApiKey::FETCH, Duration::from_millis(1)).on_node(BrokerId(2));
+    cluster.inject(noted.always());
+    let followers = |cluster: &Cluster| {
+        let struck = |event: &&Event| matches!(event, Event::FaultStruck { node: BrokerId(2), .. });
+        cluster.events().iter().filter(struck).count()
+    };
+    let small = ("max.partition.fetch.bytes", "500");
+
+    let read = java_reads(&kafka, &cluster, "racks", 0, &[small]).await;
+    assert_eq!(read, written);
+    assert_eq!(followers(&cluster), 0, "without a rack it stays with the leader");
+    let read = java_reads(&kafka, &cluster, "racks", 0, &[small, ("client.rack", "b")]).await;
+    assert_eq!(read, written);
+    assert!(followers(&cluster) > 1, "it reads on where it was sent");
+    // A follower that has not got so far sends it back to the leader, and its position stays.
+    cluster.clear_faults();
+    let behind = Fault::error(ApiKey::FETCH, ErrorCode::OFFSET_OUT_OF_RANGE).on_node(BrokerId(2));
+    cluster.inject(behind.after(2));
+    let strict = ("auto.offset.reset", "none");
+    let read =
+        java_reads(&kafka, &cluster, "racks", 0, &[small, strict, ("client.rack", "b")]).await;
+    assert_eq!(read, written);
+    assert_eq!(cluster.pending_faults(), 0);
 }
