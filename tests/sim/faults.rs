@@ -33,6 +33,16 @@ pub(crate) enum Fault {
     Crash(BrokerId),
     /// Another node leads the partition.
     MoveLeader(&'static str, i32, BrokerId),
+    /// A partition loses so many of its last offsets in an unclean election.
+    Truncate(&'static str, i32, i64),
+    /// So many of the first offsets of a partition are deleted.
+    DeleteRecords(&'static str, i32, i64),
+    /// A topic is compacted.
+    Compact(&'static str),
+    /// A node forgets its fetch sessions.
+    EvictSessions(BrokerId),
+    /// A node's replica of a partition copies nothing more until it is over.
+    HoldReplica(&'static str, i32, BrokerId),
     /// The brokers misbehave on command.
     Broker(BrokerFault),
 }
@@ -225,3 +235,79 @@ pub(crate) const PRODUCER: &[Kind] = &[
         (on_requests(dice, scope, BrokerFault::error(api, code)), Duration::ZERO)
     },
 ];
+
+/// Which of the APIs of a consumer; mostly the one that matters.
+fn consumer_api(dice: &mut fastrand::Rng) -> ApiKey {
+    match dice.u8(0..10) {
+        0 => ApiKey::METADATA,
+        1 => ApiKey::LIST_OFFSETS,
+        2 => ApiKey::OFFSET_FOR_LEADER_EPOCH,
+        3 => ApiKey::API_VERSIONS,
+        _ => ApiKey::FETCH,
+    }
+}
+
+/// Answers that are lost, late, empty or wrong, to a consumer's requests, and what happens to logs and sessions that a
+/// consumer has to get over without a loss.
+pub(crate) const CONSUMER: &[Kind] = &[
+    |dice, scope| {
+        let fault = BrokerFault::drop_response(consumer_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::delay_response(consumer_api(dice), a_while(dice, scope));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::close_before(consumer_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::close_after(consumer_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::throttle(ApiKey::FETCH, MS(dice.u64(1..400)));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let codes = [
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::FENCED_LEADER_EPOCH,
+            ErrorCode::UNKNOWN_LEADER_EPOCH,
+            ErrorCode::LEADER_NOT_AVAILABLE,
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+            ErrorCode::KAFKA_STORAGE_ERROR,
+            ErrorCode::OFFSET_NOT_AVAILABLE,
+            ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+            ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+        ];
+        let code = *dice.choice(&codes).expect("a code");
+        (on_requests(dice, scope, BrokerFault::error(ApiKey::FETCH, code)), Duration::ZERO)
+    },
+    |dice, scope| {
+        let codes = [
+            ErrorCode::NOT_LEADER_OR_FOLLOWER,
+            ErrorCode::OFFSET_NOT_AVAILABLE,
+            ErrorCode::FENCED_LEADER_EPOCH,
+        ];
+        let code = *dice.choice(&codes).expect("a code");
+        (on_requests(dice, scope, BrokerFault::error(ApiKey::LIST_OFFSETS, code)), Duration::ZERO)
+    },
+    |dice, scope| (Fault::EvictSessions(node(dice, scope)), Duration::ZERO),
+    |_, scope| (Fault::Compact(scope.topic), Duration::ZERO),
+    |dice, scope| {
+        let partition = dice.i32(0..scope.partitions);
+        (Fault::DeleteRecords(scope.topic, partition, dice.i64(1..60)), Duration::ZERO)
+    },
+    |dice, scope| {
+        let partition = dice.i32(0..scope.partitions);
+        (Fault::HoldReplica(scope.topic, partition, node(dice, scope)), a_while(dice, scope))
+    },
+];
+
+/// Elections that lose what was acknowledged.
+pub(crate) const UNCLEAN: &[Kind] = &[|dice, scope| {
+    let partition = dice.i32(0..scope.partitions);
+    (Fault::Truncate(scope.topic, partition, dice.i64(1..30)), Duration::ZERO)
+}];

@@ -191,6 +191,28 @@ impl World {
                 // Refused if the node cannot lead now, which is as well.
                 let _ = self.client.cluster.move_leader(topic, *partition, *node);
             }
+            (Fault::Truncate(topic, partition, back), _) => {
+                let cluster = &self.client.cluster;
+                let end = cluster.offsets(topic, *partition).expect("a partition").end;
+                cluster.elect_uncleanly(topic, *partition, end - back).expect("a partition");
+            }
+            (Fault::DeleteRecords(topic, partition, count), _) => {
+                let cluster = &self.client.cluster;
+                let start = cluster.offsets(topic, *partition).expect("a partition").start;
+                cluster.delete_records(topic, *partition, start + count).expect("a partition");
+            }
+            (Fault::Compact(topic), _) => self.client.cluster.compact(topic).expect("a topic"),
+            (Fault::EvictSessions(node), _) => {
+                self.client.cluster.evict_fetch_sessions(*node).expect("a node");
+            }
+            (Fault::HoldReplica(topic, partition, node), true) => {
+                let cluster = &self.client.cluster;
+                cluster.hold_replica(topic, *partition, *node).expect("a partition");
+            }
+            (Fault::HoldReplica(topic, partition, _), false) => {
+                let cluster = &self.client.cluster;
+                cluster.release_replicas(topic, *partition).expect("a partition");
+            }
             (Fault::Broker(fault), _) => self.client.cluster.inject(fault.clone()),
         }
     }

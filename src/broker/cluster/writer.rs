@@ -30,7 +30,7 @@ impl NewRecord {
         Self { key: Some(key.into()), ..Self::default() }
     }
 
-    /// Its time, in milliseconds since the epoch. Default: the cluster's time when it is written.
+    /// Its time, in milliseconds since the epoch. Default: that of the writer when it is written.
     #[must_use]
     pub fn timestamp(self, ms: i64) -> Self {
         Self { timestamp: Some(ms), ..self }
@@ -77,6 +77,8 @@ pub struct Writer {
     cluster: Cluster,
     producer: ProducerIdentity,
     codec: Codec,
+    /// What its clock shows; `None` is the cluster's time.
+    time: Option<i64>,
     /// The next sequence number in each partition.
     next: HashMap<TopicPartition, i32>,
     in_transaction: bool,
@@ -89,6 +91,7 @@ impl Cluster {
             cluster: self.clone(),
             producer: self.state(State::new_producer),
             codec: Codec::NONE,
+            time: None,
             next: HashMap::new(),
             in_transaction: false,
         }
@@ -100,6 +103,12 @@ impl Writer {
     #[must_use]
     pub fn compression(self, compression: Compression) -> Self {
         Self { codec: Codec::new(compression), ..self }
+    }
+
+    /// Sets the time of what it writes from now on, markers included, in milliseconds since the epoch. Default: the
+    /// cluster's time.
+    pub fn set_time(&mut self, ms: i64) {
+        self.time = Some(ms);
     }
 
     /// Under which id and epoch it writes. A client that produces under these while a transaction is open writes into
@@ -130,7 +139,7 @@ impl Writer {
         records: impl IntoIterator<Item = R>,
     ) -> Result<i64, ClusterError> {
         let shared = &self.cluster.handle.shared;
-        let now = shared.clock.now_ms();
+        let now = self.time.unwrap_or_else(|| shared.clock.now_ms());
         let to = TopicPartition::new(topic, partition);
         let sequence = self.next.get(&to).copied().unwrap_or(0);
         let mut builder = BatchBuilder::new(BytesMut::new());
@@ -176,7 +185,8 @@ impl Writer {
 
     fn end(&mut self, committed: bool) -> Result<(), ClusterError> {
         let shared = &self.cluster.handle.shared;
-        let (producer, now) = (self.producer, shared.clock.now_ms());
+        let now = self.time.unwrap_or_else(|| shared.clock.now_ms());
+        let producer = self.producer;
         self.in_transaction = false;
         shared.change(|state| state.end_transaction(producer, committed, now)).map_err(refused)
     }

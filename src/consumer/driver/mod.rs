@@ -105,6 +105,8 @@ impl Driver {
             let deadline = earlier(self.drive_fetcher(), group_deadline);
             self.shared.arrived.notify_one();
             tokio::select! {
+                // So that a simulation's seed gives the same run. Each turn looks at everything, so none is starved.
+                biased;
                 _ = &mut closed => break,
                 Some(event) = self.pending.next() => {
                     self.handle(event);
