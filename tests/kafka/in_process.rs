@@ -100,6 +100,7 @@ async fn consumer_protocol_group(kafka: Kafka) {
 }
 
 const PARTITIONS: i32 = 6;
+
 const PER_PARTITION: i64 = 50;
 
 /// Two members share a topic, a third one joins, one leaves; what they commit is where the next one begins.
