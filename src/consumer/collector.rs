@@ -14,14 +14,20 @@ use crate::time::Instant;
 /// little enough for what is decompressed to stay in the processor's caches. One batch may be more.
 const POLL_BYTES: usize = 1024 * 1024;
 
-/// What there is to hand out now; `None` if nothing is. There are no records in it if positions
-/// have moved over offsets that no user sees.
-pub(crate) fn collect(
-    fetcher: &Mutex<Fetcher>,
-    now: Instant,
-) -> Option<Result<Records, ConsumerError>> {
+/// What a poll hands out.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    /// `None` if there is nothing. There are no records in it if positions have moved over offsets
+    /// that no user sees.
+    pub(crate) result: Option<Result<Records, ConsumerError>>,
+    /// Whether the fetcher has something to ask for now.
+    pub(crate) wakes: bool,
+}
+
+/// Takes out what there is to hand out now.
+pub(crate) fn collect(fetcher: &Mutex<Fetcher>, now: Instant) -> Collected {
     let mut records = Records::default();
-    let mut moved = false;
+    let (mut moved, mut wakes) = (false, false);
     let (checks, mut room) = {
         let fetcher = fetcher.lock();
         let config = fetcher.config();
@@ -32,17 +38,19 @@ pub(crate) fn collect(
         let mut handout = match taken {
             None => break,
             Some(Taken::Moved) => {
-                moved = true;
+                (moved, wakes) = (true, true);
                 continue;
             }
-            Some(Taken::Error(error)) => return Some(Err(error)),
+            Some(Taken::Error(error)) => {
+                return Collected { result: Some(Err(error)), wakes: true };
+            }
             Some(Taken::Batches(handout)) => handout,
         };
         let before = handout.position.offset;
         let (batches, problem) = handout.completed.take(&mut handout.position, &mut room, checks);
         moved |= handout.position.offset > before;
         records.add(&handout.name, batches, handout.position.offset);
-        fetcher.lock().give_back(handout, problem);
+        wakes |= fetcher.lock().give_back(handout, problem);
     }
-    moved.then_some(Ok(records))
+    Collected { result: moved.then_some(Ok(records)), wakes }
 }

@@ -296,8 +296,9 @@ impl ConsumerHandle {
 impl ConsumerHandle {
     /// Notes that a poll is under way, until the guard is dropped.
     pub(super) fn begin_poll(&self) -> Polling {
-        if let Some(membership) = &self.shared.membership {
-            membership.lock().group.poll_begins(Instant::now());
+        if let Some(membership) = &self.shared.membership
+            && membership.lock().group.poll_begins(Instant::now())
+        {
             self.shared.changed.notify_one();
         }
         Polling { shared: self.shared.clone() }
@@ -350,8 +351,8 @@ pub(super) struct Polling {
 impl Drop for Polling {
     fn drop(&mut self) {
         if let Some(membership) = &self.shared.membership {
+            // The task looks at `max.poll.interval.ms` with each heartbeat.
             membership.lock().group.poll_ends(Instant::now());
-            self.shared.changed.notify_one();
         }
     }
 }

@@ -61,6 +61,7 @@ use crate::config::ConsumerConfig;
 use crate::error::{ConsumerError, GroupError};
 use crate::time::{Duration, Instant, deadline};
 use crate::types::TopicPartition;
+use collector::Collected;
 use group::{GroupSubscription, LeaveMode, MemberEvent};
 use handle::check_start;
 use listener::{AnyListener, NoListener};
@@ -369,11 +370,13 @@ impl Consumer {
         loop {
             self.rebalance().await?;
             let next_commit = self.handle.auto_commit();
-            let collected = collector::collect(&self.handle.shared.fetcher, Instant::now());
-            if let Some(collected) = collected {
-                // There is room for more.
+            let Collected { result, wakes } =
+                collector::collect(&self.handle.shared.fetcher, Instant::now());
+            if wakes {
                 self.handle.shared.changed.notify_one();
-                return collected;
+            }
+            if let Some(result) = result {
+                return result;
             }
             // Something that arrived since has left a permit.
             let arrived = self.handle.shared.arrived.notified();

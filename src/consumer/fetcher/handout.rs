@@ -101,25 +101,33 @@ impl Fetcher {
     }
 
     /// Takes back what was taken, after some of it was handed out: what is left, the position, and
-    /// what stopped it.
-    pub(crate) fn give_back(&mut self, handout: Handout, problem: Option<Problem>) {
+    /// what stopped it. Says whether there is something to be asked for now.
+    ///
+    /// Not each time that some of it is gone: what there is room for then would come in many small
+    /// answers, and polls would wake the fetcher all the time.
+    pub(crate) fn give_back(&mut self, handout: Handout, problem: Option<Problem>) -> bool {
         let Handout { slot, version, name, position, completed, bytes } = handout;
         let renewed = self.next_version();
-        let Some(partition) = current(&mut self.partitions, slot, version) else { return };
-        let Place::At { position: before, fetch } = partition.place else { return };
+        let half = self.config.partition_max_bytes / 2;
+        let Some(partition) = current(&mut self.partitions, slot, version) else { return false };
+        let Place::At { position: before, fetch } = partition.place else { return false };
         if position.offset > before.offset {
             partition.failures = 0;
         }
         let Some(problem) = problem else {
             partition.place = Place::At { position, fetch };
+            let was_full = partition.buffered > half;
             partition.buffered = partition.buffered.saturating_sub(bytes);
-            if !completed.is_done() {
+            let is_done = completed.is_done();
+            if !is_done {
                 // What was compressed may have become more.
                 partition.buffered = partition.buffered.saturating_add(completed.len());
+                let freed = was_full && partition.buffered <= half;
                 let content = Content::Batches(completed);
                 self.queue.push_front(Waiting { slot, version, content });
+                return freed;
             }
-            return;
+            return true;
         };
         // What was fetched from behind the batch is of no use before the batch was read.
         partition.restart(renewed, Place::at(position));
@@ -127,6 +135,7 @@ impl Fetcher {
         self.drop_waiting(&[slot]);
         let content = Content::Error(invalid(&name, problem));
         self.queue.push_front(Waiting { slot, version: renewed, content });
+        true
     }
 
     /// Goes on from elsewhere once what is buffered of a partition has been handed out; until then

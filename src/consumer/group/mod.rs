@@ -189,9 +189,11 @@ impl Group {
             && self.member.is_out()
     }
 
-    /// A poll begins.
-    pub(crate) fn poll_begins(&mut self, now: Instant) {
+    /// A poll begins. Says whether there is something to be done now.
+    pub(crate) fn poll_begins(&mut self, now: Instant) -> bool {
+        let wanted_in = self.shared.wants_in();
         self.shared.poll_begins(now);
+        !wanted_in && self.shared.wants_in()
     }
 
     /// A poll has ended, or was dropped. From now on `max.poll.interval.ms` runs.

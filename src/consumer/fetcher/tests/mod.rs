@@ -217,7 +217,7 @@ impl Bench {
     }
 
     fn collect(&self) -> Option<Result<Records, ConsumerError>> {
-        collect(&self.fetcher, self.now)
+        collect(&self.fetcher, self.now).result
     }
 
     /// Offsets and values that are handed out now.
