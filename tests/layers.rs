@@ -67,7 +67,7 @@ const CONSUMER: &str = "
     measured     -> records metrics                               | types protocol record
     interceptor  -> records                                       | types
     typed        -> records                                       | types error serialize
-    lookup       -> subscription                                  | types time error protocol client
+    lookup       -> subscription                                  | types time error config protocol client
     collector    -> records fetcher                               | time error
     pattern      ->                                               | error
     watch        -> group pattern                                 | types time error client

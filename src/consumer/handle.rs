@@ -152,7 +152,8 @@ impl ConsumerHandle {
     ) -> Result<BTreeMap<TopicPartition, i64>, ConsumerError> {
         let deadline = deadline(Instant::now(), timeout);
         // Boxed, since it is large, and seldom called.
-        Box::pin(lookup(&self.client, partitions.into_iter().collect(), bound, deadline))
+        let sought = (bound, self.shared.fetcher.lock().isolation());
+        Box::pin(lookup(&self.client, partitions.into_iter().collect(), sought, deadline))
             .await
             .map_err(|Unanswered { partition, cause }| ConsumerError::Lookup { partition, cause })
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::client::{Client, Led, Unanswered};
+use crate::config::IsolationLevel;
 use crate::consumer::subscription::Bound;
 use crate::error::ErrorCode;
 use crate::protocol::messages::list_offsets::{
@@ -16,13 +17,13 @@ use crate::types::TopicPartition;
 pub(crate) async fn lookup(
     client: &Client,
     partitions: BTreeSet<TopicPartition>,
-    bound: Bound,
+    (bound, isolation): (Bound, IsolationLevel),
     deadline: Instant,
 ) -> Result<BTreeMap<TopicPartition, i64>, Unanswered> {
-    client.call_leaders(partitions, deadline, |led| request(led, bound), offsets).await
+    client.call_leaders(partitions, deadline, |led| request(led, bound, isolation), offsets).await
 }
 
-fn request(led: &[Led], bound: Bound) -> ListOffsetsRequest {
+fn request(led: &[Led], bound: Bound, isolation: IsolationLevel) -> ListOffsetsRequest {
     let topics = led.chunk_by(|a, b| a.partition.topic == b.partition.topic).filter_map(|led| {
         let partitions = led.iter().map(|led| ListOffsetsPartition {
             partition_index: led.partition.partition,
@@ -32,7 +33,8 @@ fn request(led: &[Led], bound: Bound) -> ListOffsetsRequest {
         let name = led.first()?.partition.topic.clone();
         Some(ListOffsetsTopic { name, partitions: partitions.collect() })
     });
-    ListOffsetsRequest { replica_id: -1, topics: topics.collect(), ..ListOffsetsRequest::default() }
+    let (isolation_level, topics) = (isolation.code(), topics.collect());
+    ListOffsetsRequest { replica_id: -1, isolation_level, topics, ..ListOffsetsRequest::default() }
 }
 
 /// What the answer says of each partition.
@@ -65,7 +67,8 @@ mod tests {
             epoch,
         };
         let led = [led("a", 0, 1), led("a", 3, 2), led("b", 0, 4)];
-        let request = request(&led, Bound::Latest);
+        let request = request(&led, Bound::Latest, IsolationLevel::ReadCommitted);
+        assert_eq!(request.isolation_level, 1);
         let asked: Vec<_> = request
             .topics
             .iter()

@@ -152,6 +152,12 @@ impl Cluster {
         segments::batches(&node.folder.join("data").join(format!("{topic}-{partition}")))
     }
 
+    /// How many segments node `id` has of a partition.
+    pub(crate) fn segments(&self, id: i32, topic: &str, partition: i32) -> Result<usize, Trouble> {
+        let node = self.nodes.iter().find(|node| node.id == id).ok_or("there is no such node")?;
+        Ok(segments::files(&node.folder.join("data").join(format!("{topic}-{partition}")))?.len())
+    }
+
     /// Kills node `id` as a crash would (SIGKILL).
     pub(crate) async fn kill(&mut self, id: i32) -> Result<(), Trouble> {
         let jvm = self.node(id)?.take()?;

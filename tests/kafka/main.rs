@@ -38,6 +38,7 @@ mod tools;
 mod trouble;
 
 mod assignors;
+mod consumers;
 mod examples;
 mod footprint;
 mod in_process;
@@ -62,5 +63,6 @@ fn main() -> ExitCode {
         loads::TESTS,
         stalled::TESTS,
         footprint::TESTS,
+        consumers::isolation::TESTS,
     ])
 }

@@ -65,6 +65,18 @@ pub(crate) struct SkimmedRecord {
     pub(crate) crc: u32,
 }
 
+/// A step of what several producers do one after the other. The ids are `transactional.id`s.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step<'a> {
+    Begin(&'a str),
+    Commit(&'a str),
+    Abort(&'a str),
+    /// By the producer of that id, or by one without transactions. Records in a row by the same one are a batch.
+    Send(Option<&'a str>, &'a Record),
+    /// Ends the producer; what it has not committed is aborted.
+    Close(&'a str),
+}
+
 /// A partition as Metadata tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionInfo {
@@ -280,6 +292,34 @@ impl Oracle {
         self.call(format!("leave\t{name}"), &[], "").await.map(drop)
     }
 
+    /// Takes the steps one after the other, each when the one before has been acknowledged. The properties are those of
+    /// all producers on this cluster, and count only the first time.
+    pub(crate) async fn run_script(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        steps: &[Step<'_>],
+        properties: Properties<'_>,
+    ) -> Result<(), Trouble> {
+        let command = format!("script\t{bootstrap}\t{topic}\t{}", steps.len());
+        let lines: String = steps.iter().map(step_line).collect();
+        self.call(command, properties, &lines).await.map(drop)
+    }
+
+    /// The end of a partition for a consumer with these properties, and its position when it has read to it.
+    pub(crate) async fn end(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partition: i32,
+        properties: Properties<'_>,
+    ) -> Result<(i64, i64), Trouble> {
+        let command = format!("end\t{bootstrap}\t{topic}\t{partition}");
+        let rows = self.call(command, properties, "").await?;
+        let row = rows.first().ok_or("no end was told")?;
+        number(row, 0).zip(number(row, 1)).ok_or_else(|| malformed(row))
+    }
+
     async fn call(
         &self,
         mut command: String,
@@ -333,6 +373,16 @@ fn record_line(record: &Record) -> String {
     }
     line.push('\n');
     line
+}
+
+fn step_line(step: &Step<'_>) -> String {
+    match step {
+        Step::Begin(id) => format!("begin\t{id}\n"),
+        Step::Commit(id) => format!("commit\t{id}\n"),
+        Step::Abort(id) => format!("abort\t{id}\n"),
+        Step::Close(id) => format!("close\t{id}\n"),
+        Step::Send(id, record) => format!("send\t{}\t{}", id.unwrap_or("-"), record_line(record)),
+    }
 }
 
 fn stored_record(row: &Row) -> Option<StoredRecord> {

@@ -67,6 +67,14 @@ pub(crate) fn reader(bootstrap: &str, properties: Properties<'_>) -> Consumer {
     Consumer::new(ConsumerConfig::from_properties(given).unwrap())
 }
 
+/// What a partition held for a reader.
+#[derive(Debug)]
+pub(crate) struct ReadToEnd {
+    pub(crate) records: Vec<StoredRecord>,
+    /// Where the partition ended for it before it read, and its position when it had read to there.
+    pub(crate) end: (i64, i64),
+}
+
 /// Reads a partition from `offset` to its present end with a reader that has these properties.
 pub(crate) async fn read_to_end(
     bootstrap: &str,
@@ -75,6 +83,17 @@ pub(crate) async fn read_to_end(
     offset: i64,
     properties: Properties<'_>,
 ) -> Vec<StoredRecord> {
+    read_with_end(bootstrap, topic, partition, offset, properties).await.records
+}
+
+/// The same, and tells where that end was.
+pub(crate) async fn read_with_end(
+    bootstrap: &str,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    properties: Properties<'_>,
+) -> ReadToEnd {
     let mut reader = reader(bootstrap, properties);
     let at = TopicPartition::new(topic, partition);
     let end = reader.end_offsets([at.clone()], READ_LIMIT).await.unwrap()[&at];
@@ -89,8 +108,9 @@ pub(crate) async fn read_to_end(
         );
         read.extend(records.iter().map(|record| stored(&record)));
     }
+    let position = reader.position(&at).unwrap();
     assert!(reader.close(CLOSE_LIMIT).await);
-    read
+    ReadToEnd { records: read, end: (end, position) }
 }
 
 /// A record that our reader gave, as the Java helper tells of those that it reads.

@@ -11,14 +11,17 @@ use crate::trouble::Trouble;
 
 const JAVA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/java");
 
+const SOURCES: [&str; 3] = ["Node", "Oracle", "Transactions"];
+
 /// A log says when; and not, for every client and node, each property with its value.
-const LOGGING: [(&str, &str); 6] = [
+const LOGGING: [(&str, &str); 7] = [
     ("showDateTime", "true"),
     ("dateTimeFormat", "HH:mm:ss.SSS"),
     ("log.kafka.server.KafkaConfig", "warn"),
     ("log.org.apache.kafka.clients.admin.AdminClientConfig", "warn"),
     ("log.org.apache.kafka.clients.consumer.ConsumerConfig", "warn"),
     ("log.org.apache.kafka.clients.producer.ProducerConfig", "warn"),
+    ("log.org.apache.kafka.common.config.AbstractConfig", "warn"),
 ];
 
 /// A release's number, such as 3.3.2.
@@ -94,7 +97,7 @@ async fn compile(jars: &str, classes: &Path) -> Result<(), Trouble> {
     let output = Command::new(jdk_tool("javac"))
         .args(["-cp", jars, "-d"])
         .arg(classes)
-        .args([format!("{JAVA}/Node.java"), format!("{JAVA}/Oracle.java")])
+        .args(SOURCES.map(|name| format!("{JAVA}/{name}.java")))
         .output()
         .await
         .map_err(|e| {

@@ -146,7 +146,8 @@ impl Kafka {
         self.0.folder.join(self.fresh(name))
     }
 
-    fn fresh(&self, name: &str) -> String {
+    /// A name that no other test has.
+    pub(crate) fn fresh(&self, name: &str) -> String {
         format!("{name}-{}", self.0.names.fetch_add(1, Ordering::Relaxed))
     }
 

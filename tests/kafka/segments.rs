@@ -46,8 +46,8 @@ impl StoredBatch {
     }
 }
 
-/// The batches in the segments of a partition's folder, in order of offset.
-pub(crate) fn batches(folder: &Path) -> Result<Vec<StoredBatch>, Trouble> {
+/// The segments in a partition's folder, in order of offset.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let fail = |e: std::io::Error| format!("{}: {e}", folder.display());
     let mut segments: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(fail)?
@@ -56,9 +56,15 @@ pub(crate) fn batches(folder: &Path) -> Result<Vec<StoredBatch>, Trouble> {
         .map_err(fail)?;
     segments.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
     segments.sort(); // a segment is named by its first offset, in 20 digits
+    Ok(segments)
+}
+
+/// The batches in the segments of a partition's folder, in order of offset.
+pub(crate) fn batches(folder: &Path) -> Result<Vec<StoredBatch>, Trouble> {
+    let segments = files(folder)?;
     let mut batches = Vec::new();
     for segment in segments {
-        let bytes = fs::read(&segment).map_err(fail)?;
+        let bytes = fs::read(&segment).map_err(|e| format!("{}: {e}", segment.display()))?;
         let mut rest = bytes.as_slice();
         // A broker that is writing may have got half-way.
         while let Some(batch) = first(rest) {

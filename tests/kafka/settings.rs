@@ -76,6 +76,7 @@ fn common(nodes: usize) -> Settings {
         ("share.coordinator.state.topic.min.isr", &min_isr),
         ("share.coordinator.state.topic.num.partitions", "4"),
         ("group.initial.rebalance.delay.ms", "0"),
+        ("log.cleaner.backoff.ms", "500"),
         ("num.network.threads", "2"),
         ("num.io.threads", "4"),
         // The defaults reserve half of a small heap, and 20 MB of disk for each partition.

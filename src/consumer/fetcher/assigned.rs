@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Fetcher;
+use crate::config::IsolationLevel;
 use crate::consumer::subscription::{Leadership, Partition, Place, Position, StartAt};
 use crate::types::TopicPartition;
 
@@ -136,6 +137,11 @@ impl Fetcher {
         self.partitions
             .values()
             .filter_map(|partition| Some((&*partition.name, partition.place.position()?)))
+    }
+
+    /// What may be read.
+    pub(crate) fn isolation(&self) -> IsolationLevel {
+        self.config.isolation
     }
 
     /// How many offsets there are from the position to the last one that can be read, as of the last

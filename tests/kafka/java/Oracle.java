@@ -18,6 +18,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.zip.CRC32C;
 import org.apache.kafka.clients.admin.Admin;
@@ -68,6 +69,10 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * member   NAME BOOTSTRAP TOPIC [PROPERTY...]                 a consumer that subscribes, and polls until it is to leave
  * seen     NAME                                               row: partition offset value, since it was last asked
  * leave    NAME                                               closes it
+ * script   BOOTSTRAP TOPIC COUNT [PROPERTY...]                writes in the order of the COUNT lines that follow:
+ *          begin, commit, abort or close, and ID; or send, ID and a record as for produce. ID is a transactional.id, or
+ *          - for a producer without transactions. Producers live on until they are closed.
+ * end      BOOTSTRAP TOPIC PARTITION [PROPERTY...]            row: end position-after-reading-to-it
  * </pre>
  */
 public final class Oracle {
@@ -79,6 +84,8 @@ public final class Oracle {
     private final BufferedReader in;
     private final PrintStream out;
     private final Map<String, Member> members = new HashMap<>();
+    /** By their bootstrap servers. */
+    private final Map<String, Transactions> transactions = new HashMap<>();
 
     private Oracle(BufferedReader in, PrintStream out) {
         this.in = in;
@@ -121,6 +128,8 @@ public final class Oracle {
             case "member" -> member(command);
             case "seen" -> seen(command);
             case "leave" -> leave(command);
+            case "script" -> script(command);
+            case "end" -> end(command);
             default -> throw new IllegalArgumentException("unknown command " + command[0]);
         }
     }
@@ -233,6 +242,27 @@ public final class Oracle {
         return bytes;
     }
 
+    private void script(String[] command) throws Exception {
+        String topic = command[2];
+        var lines = new ArrayList<String[]>();
+        for (int i = Integer.parseInt(command[3]); i > 0; i--) {
+            lines.add(in.readLine().split("\t", -1));
+        }
+        var writers = transactions.computeIfAbsent(
+                command[1], bootstrap -> new Transactions(client(bootstrap, pairs(command, 4))));
+        for (String[] line : lines) {
+            switch (line[0]) {
+                case "begin" -> writers.begin(line[1]);
+                case "commit" -> writers.commit(line[1]);
+                case "abort" -> writers.abort(line[1]);
+                case "close" -> writers.close(line[1]);
+                case "send" -> writers.send(line[1], parse(topic, Arrays.copyOfRange(line, 2, line.length)));
+                default -> throw new IllegalArgumentException("unknown line " + line[0]);
+            }
+        }
+        writers.settle();
+    }
+
     private static boolean led(List<PartitionInfo> infos, int partitions) {
         return infos != null
                 && infos.size() == partitions
@@ -297,20 +327,38 @@ public final class Oracle {
     private void consume(String[] command, Function<ConsumerRecord<byte[], byte[]>, Object[]> told) {
         var partition = new TopicPartition(command[2], Integer.parseInt(command[3]));
         try (var consumer = consumer(command[1], pairs(command, 5))) {
-            consumer.assign(List.of(partition));
-            consumer.seek(partition, Long.parseLong(command[4]));
             long end = consumer.endOffsets(List.of(partition)).get(partition);
-            long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
-            while (consumer.position(partition) < end) {
-                for (var record : consumer.poll(Duration.ofMillis(500)).records(partition)) {
-                    if (record.offset() < end) {
-                        row(told.apply(record));
-                    }
+            read(consumer, partition, Long.parseLong(command[4]), end, record -> row(told.apply(record)));
+        }
+    }
+
+    private void end(String[] command) {
+        var partition = new TopicPartition(command[2], Integer.parseInt(command[3]));
+        try (var consumer = consumer(command[1], pairs(command, 4))) {
+            long end = consumer.endOffsets(List.of(partition)).get(partition);
+            read(consumer, partition, 0, end, record -> {});
+            row(end, consumer.position(partition));
+        }
+    }
+
+    private static void read(
+            KafkaConsumer<byte[], byte[]> consumer,
+            TopicPartition partition,
+            long from,
+            long end,
+            Consumer<ConsumerRecord<byte[], byte[]>> each) {
+        consumer.assign(List.of(partition));
+        consumer.seek(partition, from);
+        long deadline = System.nanoTime() + PATIENCE_MS * 1_000_000;
+        while (consumer.position(partition) < end) {
+            for (var record : consumer.poll(Duration.ofMillis(500)).records(partition)) {
+                if (record.offset() < end) {
+                    each.accept(record);
                 }
-                if (System.nanoTime() - deadline > 0) {
-                    throw new IllegalStateException(
-                            "read to " + consumer.position(partition) + " of " + end + " in " + PATIENCE_MS + " ms");
-                }
+            }
+            if (System.nanoTime() - deadline > 0) {
+                throw new IllegalStateException(
+                        "read to " + consumer.position(partition) + " of " + end + " in " + PATIENCE_MS + " ms");
             }
         }
     }

@@ -1,0 +1,3 @@
+//! Our consumer beside Kafka's own.
+
+pub(crate) mod isolation;
