@@ -25,6 +25,7 @@ mod cache;
 mod cluster;
 mod jvm;
 mod ledger;
+mod members;
 mod oracle;
 mod ours;
 mod perf;
@@ -64,5 +65,7 @@ fn main() -> ExitCode {
         stalled::TESTS,
         footprint::TESTS,
         consumers::isolation::TESTS,
+        consumers::groups::TESTS,
+        consumers::outages::TESTS,
     ])
 }

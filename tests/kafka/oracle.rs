@@ -77,6 +77,15 @@ pub(crate) enum Step<'a> {
     Close(&'a str),
 }
 
+/// What a group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) offset: i64,
+    /// -1 if there is none.
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: String,
+}
+
 /// A partition as Metadata tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionInfo {
@@ -320,6 +329,33 @@ impl Oracle {
         number(row, 0).zip(number(row, 1)).ok_or_else(|| malformed(row))
     }
 
+    /// Gives a topic more partitions, so many in all.
+    pub(crate) async fn grow_topic(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        partitions: usize,
+    ) -> Result<(), Trouble> {
+        self.call(format!("grow\t{bootstrap}\t{topic}\t{partitions}"), &[], "").await.map(drop)
+    }
+
+    /// What a group has committed, by topic and partition.
+    pub(crate) async fn committed(
+        &self,
+        bootstrap: &str,
+        group: &str,
+    ) -> Result<BTreeMap<(String, i32), Committed>, Trouble> {
+        let rows = self.call(format!("committed\t{bootstrap}\t{group}"), &[], "").await?;
+        rows.iter().map(|row| committed(row).ok_or_else(|| malformed(row))).collect()
+    }
+
+    /// The broker that coordinates a group.
+    pub(crate) async fn coordinator(&self, bootstrap: &str, group: &str) -> Result<i32, Trouble> {
+        let rows = self.call(format!("coordinator\t{bootstrap}\t{group}"), &[], "").await?;
+        let row = rows.first().ok_or("no coordinator was told")?;
+        number(row, 0).ok_or_else(|| malformed(row))
+    }
+
     async fn call(
         &self,
         mut command: String,
@@ -383,6 +419,12 @@ fn step_line(step: &Step<'_>) -> String {
         Step::Close(id) => format!("close\t{id}\n"),
         Step::Send(id, record) => format!("send\t{}\t{}", id.unwrap_or("-"), record_line(record)),
     }
+}
+
+fn committed(row: &Row) -> Option<((String, i32), Committed)> {
+    let metadata = row.get(4)?.clone();
+    let committed = Committed { offset: number(row, 2)?, leader_epoch: number(row, 3)?, metadata };
+    Some(((row.first()?.clone(), number(row, 1)?), committed))
 }
 
 fn stored_record(row: &Row) -> Option<StoredRecord> {

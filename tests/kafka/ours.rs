@@ -67,6 +67,11 @@ pub(crate) fn reader(bootstrap: &str, properties: Properties<'_>) -> Consumer {
     Consumer::new(ConsumerConfig::from_properties(given).unwrap())
 }
 
+/// Closes a reader.
+pub(crate) async fn close_reader(reader: Consumer) {
+    assert!(reader.close(CLOSE_LIMIT).await, "the reader did not close in order");
+}
+
 /// What a partition held for a reader.
 #[derive(Debug)]
 pub(crate) struct ReadToEnd {
@@ -109,7 +114,7 @@ pub(crate) async fn read_with_end(
         read.extend(records.iter().map(|record| stored(&record)));
     }
     let position = reader.position(&at).unwrap();
-    assert!(reader.close(CLOSE_LIMIT).await);
+    close_reader(reader).await;
     ReadToEnd { records: read, end: (end, position) }
 }
 

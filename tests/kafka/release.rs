@@ -11,7 +11,7 @@ use crate::trouble::Trouble;
 
 const JAVA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/java");
 
-const SOURCES: [&str; 3] = ["Node", "Oracle", "Transactions"];
+const SOURCES: [&str; 4] = ["Members", "Node", "Oracle", "Transactions"];
 
 /// A log says when; and not, for every client and node, each property with its value.
 const LOGGING: [(&str, &str); 7] = [

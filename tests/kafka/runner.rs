@@ -17,6 +17,7 @@ use tokio::time::{Duration, timeout};
 
 use crate::cluster::{Builder, Cluster};
 use crate::jvm;
+use crate::members::Members;
 use crate::oracle::Oracle;
 use crate::release::{Release, Version};
 use crate::trouble::Trouble;
@@ -78,6 +79,7 @@ pub(crate) struct Kafka(Arc<Inner>);
 struct Inner {
     release: Arc<Release>,
     oracle: Oracle,
+    members: OnceCell<Members>,
     shared: OnceCell<Cluster>,
     trio: OnceCell<Mutex<Cluster>>,
     folder: PathBuf,
@@ -89,9 +91,9 @@ impl Kafka {
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let release = Arc::new(Release::prepare(version, &folder).await?);
         let oracle = Oracle::start(&release, &folder)?;
-        let (shared, trio) = (OnceCell::new(), OnceCell::new());
+        let (members, shared, trio) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         let names = AtomicUsize::new(0);
-        Ok(Self(Arc::new(Inner { release, oracle, shared, trio, folder, names })))
+        Ok(Self(Arc::new(Inner { release, oracle, members, shared, trio, folder, names })))
     }
 
     /// The release, for its command-line tools.
@@ -102,6 +104,12 @@ impl Kafka {
     /// The Java clients of the release.
     pub(crate) fn oracle(&self) -> &Oracle {
         &self.0.oracle
+    }
+
+    /// Members of groups that are Java consumers of the release.
+    pub(crate) async fn members(&self) -> &Members {
+        let start = async || Members::start(&self.0.release, &self.0.folder);
+        self.0.members.get_or_try_init(start).await.unwrap()
     }
 
     /// The cluster of one node that tests share. Use topics of your own, and leave the node running.

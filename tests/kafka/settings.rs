@@ -76,6 +76,11 @@ fn common(nodes: usize) -> Settings {
         ("share.coordinator.state.topic.min.isr", &min_isr),
         ("share.coordinator.state.topic.num.partitions", "4"),
         ("group.initial.rebalance.delay.ms", "0"),
+        // Members hear of a rebalance by a heartbeat.
+        ("group.consumer.min.heartbeat.interval.ms", "100"),
+        ("group.consumer.heartbeat.interval.ms", "300"),
+        ("group.consumer.min.session.timeout.ms", "1000"),
+        ("group.consumer.session.timeout.ms", "10000"),
         ("log.cleaner.backoff.ms", "500"),
         ("num.network.threads", "2"),
         ("num.io.threads", "4"),

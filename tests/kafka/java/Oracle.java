@@ -22,6 +22,7 @@ import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.zip.CRC32C;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor;
@@ -73,6 +74,9 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *          begin, commit, abort or close, and ID; or send, ID and a record as for produce. ID is a transactional.id, or
  *          - for a producer without transactions. Producers live on until they are closed.
  * end      BOOTSTRAP TOPIC PARTITION [PROPERTY...]            row: end position-after-reading-to-it
+ * grow     BOOTSTRAP TOPIC PARTITIONS
+ * committed   BOOTSTRAP GROUP                                 row: topic partition offset leader-epoch metadata
+ * coordinator BOOTSTRAP GROUP                                 row: broker
  * </pre>
  */
 public final class Oracle {
@@ -130,6 +134,9 @@ public final class Oracle {
             case "leave" -> leave(command);
             case "script" -> script(command);
             case "end" -> end(command);
+            case "grow" -> grow(command);
+            case "committed" -> committed(command);
+            case "coordinator" -> coordinator(command);
             default -> throw new IllegalArgumentException("unknown command " + command[0]);
         }
     }
@@ -261,6 +268,32 @@ public final class Oracle {
             }
         }
         writers.settle();
+    }
+
+    private void grow(String[] command) throws Exception {
+        var partitions = NewPartitions.increaseTo(Integer.parseInt(command[3]));
+        try (Admin admin = Admin.create(client(command[1], Map.of()))) {
+            admin.createPartitions(Map.of(command[2], partitions)).all().get();
+        }
+    }
+
+    private void committed(String[] command) throws Exception {
+        try (Admin admin = Admin.create(client(command[1], Map.of()))) {
+            var offsets = admin.listConsumerGroupOffsets(command[2]).partitionsToOffsetAndMetadata().get();
+            offsets.forEach((at, committed) -> row(
+                    at.topic(),
+                    at.partition(),
+                    committed.offset(),
+                    committed.leaderEpoch().orElse(-1),
+                    committed.metadata()));
+        }
+    }
+
+    private void coordinator(String[] command) throws Exception {
+        try (Admin admin = Admin.create(client(command[1], Map.of()))) {
+            var group = admin.describeConsumerGroups(List.of(command[2])).describedGroups().get(command[2]);
+            row(group.get().coordinator().id());
+        }
     }
 
     private static boolean led(List<PartitionInfo> infos, int partitions) {
