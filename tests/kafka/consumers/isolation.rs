@@ -14,15 +14,18 @@ use crate::samples::numbered;
 
 tests![what_is_committed_is_what_java_reads, a_compacted_log_of_transactions_reads_as_in_java];
 
-const UNCOMMITTED: Properties<'static> = &[("isolation.level", "read_uncommitted")];
-const COMMITTED: Properties<'static> = &[("isolation.level", "read_committed")];
+const UNCOMMITTED: Properties<'static> = &[("isolation.level", "read_uncommitted"), QUICK];
+const COMMITTED: Properties<'static> = &[("isolation.level", "read_committed"), QUICK];
 /// So that batches are handed out in parts, and answers end in the middle of transactions.
 const IN_SMALL_PARTS: Properties<'static> = &[
     ("isolation.level", "read_committed"),
     ("max.poll.records", "3"),
     ("fetch.max.bytes", "900"),
     ("max.partition.fetch.bytes", "700"),
+    QUICK,
 ];
+/// Many read to the end, and none is to wait for more there.
+const QUICK: (&str, &str) = ("fetch.max.wait.ms", "20");
 
 /// Records are so much apart, and a segment spans [`SEGMENT`] of that.
 const APART: Duration = Duration::from_millis(200);
