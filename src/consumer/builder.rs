@@ -13,7 +13,9 @@ use super::group::assign::{
 };
 use super::group::{Group, GroupConfig, MemberProtocol};
 use super::handle::ConsumerHandle;
+use super::interceptor::{ConsumerInterceptor, ConsumerInterceptors};
 use super::membership::Membership;
+use super::metrics::ConsumerMetrics;
 use super::offsets::{AutoCommit, Offsets, OffsetsConfig};
 use super::watch::Watch;
 use crate::client::Client;
@@ -29,12 +31,19 @@ pub struct ConsumerBuilder {
     config: ConsumerConfig,
     connector: Option<Arc<dyn Connect>>,
     assignors: Vec<Arc<dyn Assignor>>,
+    interceptors: ConsumerInterceptors,
     seed: Option<u64>,
 }
 
 impl ConsumerBuilder {
     pub(crate) fn new(config: ConsumerConfig) -> Self {
-        Self { config, connector: None, assignors: Vec::new(), seed: None }
+        Self {
+            config,
+            connector: None,
+            assignors: Vec::new(),
+            interceptors: ConsumerInterceptors::default(),
+            seed: None,
+        }
     }
 
     /// How connections are opened; TCP if it is not set. For tests, simulations and tunnels.
@@ -52,6 +61,14 @@ impl ConsumerBuilder {
         self
     }
 
+    /// Adds an interceptor, which sees records before the application does. Several are called in the
+    /// order in which they are given.
+    #[must_use]
+    pub fn interceptor(mut self, interceptor: impl ConsumerInterceptor) -> Self {
+        self.interceptors.add(interceptor);
+        self
+    }
+
     /// Makes the jitter of back-offs repeatable, and the ids that a member makes for itself.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -65,7 +82,7 @@ impl ConsumerBuilder {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn build(self) -> Consumer {
-        let Self { config, connector, mut assignors, seed } = self;
+        let Self { config, connector, mut assignors, interceptors, seed } = self;
         if assignors.is_empty() {
             assignors = config.partition_assignment_strategy().iter().map(built_in).collect();
         }
@@ -80,6 +97,8 @@ impl ConsumerBuilder {
         let shared = Arc::new(Shared {
             fetcher: Mutex::new(Fetcher::new(fetch_config(&config), random.u64(..))),
             membership,
+            metrics: ConsumerMetrics::new(client.metrics().clone()),
+            interceptors,
             changed: Notify::new(),
             arrived: Notify::new(),
         });

@@ -10,10 +10,14 @@ use tokio::sync::oneshot;
 use super::driver::Shared;
 use super::group::LeaveMode;
 use super::lookup::lookup;
+use super::measured;
 use super::membership::{self, Committer};
+use super::metrics::{PartitionState, State};
+use super::records::Records;
 use super::subscription::{Bound, StartAt};
 use crate::client::{Client, Unanswered};
 use crate::error::{ClientError, CommitError, ConsumerError};
+use crate::metrics::Metrics;
 use crate::time::{Duration, Instant, deadline};
 use crate::types::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
 
@@ -196,10 +200,13 @@ impl ConsumerHandle {
         committer: impl FnOnce(oneshot::Sender<Result<(), CommitError>>) -> Committer,
     ) -> Result<(), CommitError> {
         let (told, result) = oneshot::channel();
+        let began = Instant::now();
         self.begin_commit(offsets, committer(told)).map_err(|(error, _)| error)?;
         // Without an answer, the task has ended.
         let gone = CommitError::Failed { cause: ClientError::Closed, maybe_committed: true };
-        result.await.unwrap_or(Err(gone))
+        let result = result.await.unwrap_or(Err(gone));
+        self.shared.metrics.commit_waited(began, Instant::now());
+        result
     }
 
     /// As [`commit`](Self::commit), without waiting: `callback` is told how it ended (Kafka's
@@ -267,6 +274,7 @@ impl ConsumerHandle {
     ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndMetadata>>, ConsumerError> {
         let Some(membership) = &self.shared.membership else { return Err(ConsumerError::NoGroup) };
         let (told, result) = oneshot::channel();
+        let began = Instant::now();
         {
             let mut membership = membership.lock();
             let until = deadline(Instant::now(), membership.api_timeout);
@@ -275,7 +283,22 @@ impl ConsumerHandle {
         }
         self.shared.changed.notify_one();
         let result = result.await.unwrap_or(Err(ClientError::Closed));
+        self.shared.metrics.committed_waited(began, Instant::now());
         result.map_err(|cause| ConsumerError::Committed { cause })
+    }
+
+    /// What the consumer has counted and measured until now, under the names of Kafka's Java client; see
+    /// [`Metrics`]. Also after the consumer was closed.
+    ///
+    /// The lag of each partition is `records-lag` of `consumer-fetch-manager-metrics`, as of the last
+    /// poll that handed out records of it.
+    pub fn metrics(&self) -> Metrics {
+        let now = Instant::now();
+        let fetcher = self.shared.fetcher.lock();
+        let assigned =
+            fetcher.sources().map(|(partition, replica)| PartitionState { partition, replica });
+        let state = State { assigned: assigned.collect() };
+        self.shared.metrics.snapshot(&state, now)
     }
 
     /// Who this consumer is in its group at the moment; `None` without a group.
@@ -297,12 +320,23 @@ impl ConsumerHandle {
 impl ConsumerHandle {
     /// Notes that a poll is under way, until the guard is dropped.
     pub(super) fn begin_poll(&self) -> Polling {
+        self.shared.metrics.poll_begins(Instant::now());
         if let Some(membership) = &self.shared.membership
             && membership.lock().group.poll_begins(Instant::now())
         {
             self.shared.changed.notify_one();
         }
         Polling { shared: self.shared.clone() }
+    }
+
+    /// Shows records to the interceptors and counts them.
+    pub(super) fn handed_out(&self, records: &Records) {
+        self.shared.interceptors.on_consume(records);
+        let fetcher = self.shared.fetcher.lock();
+        let lag = |partition: &_| fetcher.current_lag(partition);
+        let lead = |partition: &_| fetcher.current_lead(partition);
+        let facts = measured::partitions(records, lag, lead);
+        self.shared.metrics.handed_out(facts, Instant::now());
     }
 
     /// Commits what the polls before this one have handed out, if it is time for that; says when it
@@ -351,6 +385,7 @@ pub(super) struct Polling {
 
 impl Drop for Polling {
     fn drop(&mut self) {
+        self.shared.metrics.poll_ends(Instant::now());
         if let Some(membership) = &self.shared.membership {
             // The task looks at `max.poll.interval.ms` with each heartbeat.
             membership.lock().group.poll_ends(Instant::now());

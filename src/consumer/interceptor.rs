@@ -1,7 +1,5 @@
 //! What users may put between the log and `poll` (Kafka's `interceptor.classes`, KIP-42): the trait, and
 //! that nothing of what goes wrong in one gets out. When they are called is the consumer's business.
-#![cfg_attr(not(test), expect(dead_code, reason = "given to the builder next"))]
-
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::fmt;

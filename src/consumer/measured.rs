@@ -1,8 +1,6 @@
 //! What a consumer measures where bytes come in and records go out: it counts what is there, per batch,
 //! and changes nothing.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "wired with the group"))]
-
 use std::collections::BTreeMap;
 
 use super::metrics::{PartitionFacts, TopicFacts};

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::coordination::{Answered, Asking};
-use super::group::{self, Group};
+use super::group::{self, Group, GroupStats};
 use super::offsets::{
-    self, AutoCommit, CommitId, CommitKind, Committed, Ended, LookupId, OffsetMap, Offsets, View,
+    self, AutoCommit, CommitId, CommitKind, CommitStats, Committed, Ended, LookupId, OffsetMap,
+    Offsets, View,
 };
 use super::watch::Watch;
 use crate::client::ClusterSnapshot;
@@ -32,6 +33,8 @@ pub(super) enum Todo {
         token: u64,
         result: Result<Committed, ClientError>,
     },
+    /// Tell the interceptors.
+    Intercept(Arc<OffsetMap>),
     /// Call it: it is the user's.
     Call(CommitCallback, Result<Arc<OffsetMap>, CommitError>),
 }
@@ -236,6 +239,9 @@ impl Membership {
         let mut todo = Vec::new();
         let view = self.view();
         for action in self.offsets.poll(&view, now) {
+            if let offsets::Action::Ended(Ended { offsets, result: Ok(()), .. }) = &action {
+                todo.push(Todo::Intercept(offsets.clone()));
+            }
             todo.extend(self.of_offsets(action, now));
         }
         for action in self.group.poll(now) {
@@ -301,6 +307,11 @@ impl Membership {
             Committer::Nobody => {}
         }
         None
+    }
+
+    /// What has been counted since the last time.
+    pub(super) fn take_stats(&mut self) -> (GroupStats, CommitStats) {
+        (self.group.stats().take(), self.offsets.take_stats())
     }
 
     /// When to poll again, if nothing happens before.

@@ -376,6 +376,9 @@ impl Consumer {
                 self.handle.shared.changed.notify_one();
             }
             if let Some(result) = result {
+                if let Ok(records) = &result {
+                    self.handle.handed_out(records);
+                }
                 return result;
             }
             // Something that arrived since has left a permit.

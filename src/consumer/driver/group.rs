@@ -35,6 +35,8 @@ impl Driver {
         let resolved = matches!(answered, Answered::Resolved(_));
         let mut membership = membership.lock();
         membership.handle(answered, now);
+        let (group, commits) = membership.take_stats();
+        self.shared.metrics.group(&group, &commits, now);
         if resolved {
             for name in membership.watch.names() {
                 self.client.track(name);
@@ -84,6 +86,7 @@ impl Driver {
                 self.shared.changed.notify_one();
             }
             Todo::Call(callback, result) => call(callback, result),
+            Todo::Intercept(offsets) => self.shared.interceptors.on_commit(&offsets),
         }
     }
 }

@@ -15,11 +15,14 @@ use tokio::sync::{Notify, oneshot};
 
 use super::coordination::Answered;
 use super::fetcher::{Action, Fetched, Fetcher};
+use super::interceptor::ConsumerInterceptors;
+use super::measured;
 use super::membership::Membership;
+use super::metrics::ConsumerMetrics;
 use super::subscription::Leadership;
 use crate::client::{Client, ClusterSnapshot, LeaderHint};
 use crate::error::ClientError;
-use crate::protocol::messages::fetch::FetchRequest;
+use crate::protocol::messages::fetch::{FetchRequest, FetchResponse};
 use crate::protocol::messages::list_offsets::{ListOffsetsRequest, ListOffsetsResponse};
 use crate::protocol::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
@@ -45,6 +48,8 @@ const TOPIC_WAIT: Duration = Duration::from_secs(1);
 /// What the consumer and its task share. If both locks are needed, the fetcher's is taken last.
 pub(crate) struct Shared {
     pub(crate) fetcher: Mutex<Fetcher>,
+    pub(super) metrics: ConsumerMetrics,
+    pub(super) interceptors: ConsumerInterceptors,
     /// `None` without a group.
     pub(super) membership: Option<Mutex<Membership>>,
     /// The consumer has changed something, or has taken something out.
@@ -66,7 +71,7 @@ enum Event {
     Topic(String, Result<(), ClientError>),
     Offsets(u64, Result<ListOffsetsResponse, ClientError>),
     Epochs(u64, Result<Option<OffsetForLeaderEpochResponse>, ClientError>),
-    Fetched(u64, Result<Fetched, ClientError>),
+    Fetched(u64, BrokerId, Duration, Result<Fetched, ClientError>),
     Group(Answered),
 }
 
@@ -170,11 +175,24 @@ impl Driver {
             Event::Epochs(token, result) => {
                 self.shared.fetcher.lock().handle_epochs(token, result, now);
             }
-            Event::Fetched(token, result) => {
+            Event::Fetched(token, node, latency, result) => {
+                if let Ok(fetched) = &result {
+                    self.measure(node, latency, &fetched.response, now);
+                }
                 self.shared.fetcher.lock().handle_fetched(token, result, now);
             }
             Event::Group(event) => self.handle_group(event, now),
         }
+    }
+
+    /// Counts what an answer has brought.
+    fn measure(&self, node: BrokerId, latency: Duration, response: &FetchResponse, now: Instant) {
+        let name = |id| {
+            let mut topics = self.snapshot.topics();
+            topics.find(|topic| topic.id == id).map(|topic| &*topic.name)
+        };
+        let (throttle, topics) = (response.throttle_time_ms, measured::topics(response, name));
+        self.shared.metrics.fetched(node, latency, throttle, topics, now);
     }
 
     /// Hints are left for all to be taken up together.
@@ -202,7 +220,9 @@ impl Driver {
                 let highest = if by_topic_id { i16::MAX } else { LAST_FETCH_BY_NAME };
                 let timeout = self.fetch_timeout;
                 self.pending.push(Box::pin(async move {
-                    Event::Fetched(token, fetch(&client, node, request, highest, timeout).await)
+                    let began = Instant::now();
+                    let result = fetch(&client, node, request, highest, timeout).await;
+                    Event::Fetched(token, node, began.elapsed(), result)
                 }));
             }
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::Fetcher;
 use crate::config::IsolationLevel;
 use crate::consumer::subscription::{Leadership, Partition, Place, Position, StartAt};
-use crate::types::TopicPartition;
+use crate::types::{BrokerId, TopicPartition};
 
 impl Fetcher {
     /// Makes these the assigned partitions. Those that are assigned already stay as they are, with
@@ -150,6 +150,19 @@ impl Fetcher {
         let partition = self.partitions.get(self.index.get(name)?)?;
         let end = partition.ends.end(self.config.isolation)?;
         Some(end.saturating_sub(partition.place.position()?.offset).max(0))
+    }
+
+    /// How many offsets there are from the first one that the log holds to the position, likewise.
+    pub(crate) fn current_lead(&self, name: &TopicPartition) -> Option<i64> {
+        let partition = self.partitions.get(self.index.get(name)?)?;
+        let start = partition.ends.start?;
+        Some(partition.place.position()?.offset.saturating_sub(start).max(0))
+    }
+
+    /// The assigned partitions, each with the replica that it is fetched from in place of the leader.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (&TopicPartition, Option<BrokerId>)> {
+        let node = |partition: &Partition| partition.preferred.map(|preferred| preferred.node);
+        self.partitions.values().map(move |partition| (&*partition.name, node(partition)))
     }
 
     fn add(

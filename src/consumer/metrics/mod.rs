@@ -3,8 +3,6 @@
 //!
 //! All is told per poll, per response or per request; iterating over records has no part in it.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "wired with the group"))]
-
 mod tables;
 
 #[cfg(test)]
