@@ -25,10 +25,10 @@ pub use config::{
     PartitionerClass, ProducerConfig,
 };
 pub use consumer::{
-    Consumer, ConsumerBuilder, ConsumerHandle, ConsumerInterceptor, ConsumerRecord, OwnedRecord,
-    PartitionRecords, PartitionRecordsIter, RebalanceListener, RecordHeaders, RecordStream,
-    Records, RecordsIter, StartAt, SubscriptionPattern, TypedConsumerRecord, TypedRecords,
-    assignor,
+    Consumer, ConsumerBuilder, ConsumerHandle, ConsumerInterceptor, ConsumerRecord, LeaveMode,
+    OwnedRecord, PartitionRecords, PartitionRecordsIter, RebalanceListener, RecordHeaders,
+    RecordStream, Records, RecordsIter, StartAt, SubscriptionPattern, TypedConsumerRecord,
+    TypedRecords, assignor,
 };
 pub use error::{
     Cause, ClientError, CloseError, CommitError, ConfigError, ConsumerError, DeliveryError,
@@ -43,6 +43,6 @@ pub use producer::{
 };
 pub use time::{Clock, SystemClock};
 pub use types::{
-    BrokerId, Compression, ConsumerGroupMetadata, Header, OffsetAndMetadata, ProducerIdentity,
-    RecordHeader, TimestampType, TopicId, TopicPartition, UnknownName,
+    BrokerId, Compression, ConsumerGroupMetadata, Header, OffsetAndMetadata, OffsetAndTimestamp,
+    ProducerIdentity, RecordHeader, TimestampType, TopicId, TopicPartition, UnknownName,
 };

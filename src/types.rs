@@ -68,6 +68,18 @@ impl OffsetAndMetadata {
     }
 }
 
+/// A record that was looked up by its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct OffsetAndTimestamp {
+    /// Its offset.
+    pub offset: i64,
+    /// Its timestamp, in milliseconds since 1970-01-01T00:00Z.
+    pub timestamp: i64,
+    /// The epoch of the leader that appended it, if the broker says so.
+    pub leader_epoch: Option<i32>,
+}
+
 /// A broker's number in its cluster (`node.id`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BrokerId(pub i32);

@@ -9,17 +9,17 @@ use tokio::sync::oneshot;
 
 use super::driver::Shared;
 use super::group::LeaveMode;
-use super::lookup::lookup;
+use super::lookup::{Asked, Found, lookup};
 use super::measured;
 use super::membership::{self, Committer};
 use super::metrics::{PartitionState, State};
 use super::records::Records;
 use super::subscription::{Bound, StartAt};
 use crate::client::{Client, Unanswered};
-use crate::error::{ClientError, CommitError, ConsumerError};
+use crate::error::{ClientError, CommitError, ConsumerError, ErrorCode};
 use crate::metrics::Metrics;
 use crate::time::{Duration, Instant, deadline};
-use crate::types::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
+use crate::types::{ConsumerGroupMetadata, OffsetAndMetadata, OffsetAndTimestamp, TopicPartition};
 
 /// A consumer without its polls, to be used from any task: a [`Consumer`](crate::Consumer) lends it
 /// to its listener, and gives away clones, through which workers commit what they are done with.
@@ -148,16 +148,52 @@ impl ConsumerHandle {
         self.lookup(partitions, Bound::Latest, timeout).await
     }
 
+    /// For each partition the first record whose timestamp, in milliseconds since 1970-01-01T00:00Z,
+    /// is the one given or a later one, asked of the leaders, within `timeout`; `None` if there is
+    /// none. The partitions need not be assigned.
+    ///
+    /// # Errors
+    /// [`ConsumerError::Lookup`] for the first partition whose offset could not be had.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn offsets_for_times(
+        &self,
+        times: impl IntoIterator<Item = (TopicPartition, i64)>,
+        timeout: Duration,
+    ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>, ConsumerError> {
+        let asked = times.into_iter().map(|(partition, at)| (partition, Bound::Timestamp(at)));
+        self.find(asked.collect(), timeout).await
+    }
+
     async fn lookup(
         &self,
         partitions: impl IntoIterator<Item = TopicPartition>,
         bound: Bound,
         timeout: Duration,
     ) -> Result<BTreeMap<TopicPartition, i64>, ConsumerError> {
+        let asked = partitions.into_iter().map(|partition| (partition, bound)).collect();
+        let found = self.find(asked, timeout).await?;
+        let offsets = found.into_iter().map(|(partition, found)| match found {
+            Some(found) => Ok((partition, found.offset)),
+            None => {
+                let cause = ClientError::Broker {
+                    code: ErrorCode::OFFSET_NOT_AVAILABLE,
+                    api: "ListOffsets",
+                    subject: Some(partition.to_string().into()),
+                    message: Some("the broker named no offset".into()),
+                };
+                Err(ConsumerError::Lookup { partition, cause })
+            }
+        });
+        offsets.collect()
+    }
+
+    async fn find(&self, asked: Asked, timeout: Duration) -> Result<Found, ConsumerError> {
         let deadline = deadline(Instant::now(), timeout);
+        let isolation = self.shared.fetcher.lock().isolation();
         // Boxed, since it is large, and seldom called.
-        let sought = (bound, self.shared.fetcher.lock().isolation());
-        Box::pin(lookup(&self.client, partitions.into_iter().collect(), sought, deadline))
+        Box::pin(lookup(&self.client, &asked, isolation, deadline))
             .await
             .map_err(|Unanswered { partition, cause }| ConsumerError::Lookup { partition, cause })
     }

@@ -62,12 +62,13 @@ use crate::error::{ConsumerError, GroupError};
 use crate::time::{Duration, Instant, deadline};
 use crate::types::TopicPartition;
 use collector::Collected;
-use group::{GroupSubscription, LeaveMode, MemberEvent};
+use group::{GroupSubscription, MemberEvent};
 use handle::check_start;
 use listener::{AnyListener, NoListener};
 use membership::Membership;
 
 pub use builder::ConsumerBuilder;
+pub use group::LeaveMode;
 pub use group::assign as assignor;
 pub use handle::ConsumerHandle;
 pub use interceptor::ConsumerInterceptor;
@@ -415,9 +416,18 @@ impl Consumer {
     /// # Cancel safety
     /// If it is dropped, the task and the connections end all the same; the rest may be left undone,
     /// as if the consumer had been dropped.
-    pub async fn close(mut self, timeout: Duration) -> bool {
+    pub async fn close(self, timeout: Duration) -> bool {
+        self.close_with(timeout, LeaveMode::Default).await
+    }
+
+    /// As [`close`](Self::close), and says whether to leave the group (KIP-1092).
+    ///
+    /// # Cancel safety
+    /// As that of [`close`](Self::close).
+    pub async fn close_with(mut self, timeout: Duration, mode: LeaveMode) -> bool {
         let deadline = deadline(Instant::now(), timeout);
-        let left = tokio::time::timeout_at(deadline, self.leave()).await.unwrap_or(false);
+        let left =
+            tokio::time::timeout_at(deadline, Box::pin(self.leave(mode))).await.unwrap_or(false);
         drop(self.open.take());
         let ended = match self.task.take() {
             // An error says that the task has ended as well.
@@ -429,14 +439,14 @@ impl Consumer {
     }
 
     /// Gives up partitions and membership; whether what had to be committed was.
-    async fn leave(&mut self) -> bool {
+    async fn leave(&mut self, mode: LeaveMode) -> bool {
         if self.handle.shared.membership.is_none() {
             return true;
         }
         // A member commits when its partitions are revoked.
         let committed = self.handle.auto_commit_now().await;
         if self.subscribed != Subscribed::Not {
-            self.handle.leave(LeaveMode::Default, "the consumer is being closed");
+            self.handle.leave(mode, "the consumer is being closed");
             while !self.handle.is_out() {
                 // What went wrong with the membership does not matter any more.
                 let _ = self.rebalance().await;

@@ -27,18 +27,24 @@ impl Consumer {
                 self.event = membership.lock().group.take_event(Instant::now());
             }
             let Some(event) = self.event.clone() else { return Ok(()) };
-            match event {
-                MemberEvent::Failed(error) => {
-                    self.event = None;
-                    return Err(ConsumerError::Group(error));
-                }
-                MemberEvent::Revoked(partitions) => self.revoked(&partitions).await,
-                MemberEvent::Lost(partitions) => self.lost(&partitions).await,
-                MemberEvent::Assigned { added, all } => self.assigned(&added, all).await,
-            }
-            self.event = None;
-            self.done();
+            // Boxed, since it is large, and seldom called.
+            Box::pin(self.carry_out(event)).await?;
         }
+    }
+
+    async fn carry_out(&mut self, event: MemberEvent) -> Result<(), ConsumerError> {
+        match event {
+            MemberEvent::Failed(error) => {
+                self.event = None;
+                return Err(ConsumerError::Group(error));
+            }
+            MemberEvent::Revoked(partitions) => self.revoked(&partitions).await,
+            MemberEvent::Lost(partitions) => self.lost(&partitions).await,
+            MemberEvent::Assigned { added, all } => self.assigned(&added, all).await,
+        }
+        self.event = None;
+        self.done();
+        Ok(())
     }
 
     async fn revoked(&mut self, partitions: &[TopicPartition]) {

@@ -11,11 +11,11 @@ use milena::{
     CommitError, Compression, ConfigError, Consumer, ConsumerBuilder, ConsumerConfig,
     ConsumerError, ConsumerGroupMetadata, ConsumerHandle, ConsumerRecord, Delivery, DeliveryError,
     DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, GroupError, GroupProtocol, Header,
-    InterceptedRecord, IsolationLevel, Metric, MetricValue, Metrics, OffsetAndMetadata,
-    OffsetReset, OwnedRecord, PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer,
-    Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig, ProducerIdentity,
-    ProducerRecord, RecordDeserializationError, RecordHeader, RecordHeaders, RecordMetadata,
-    RecordStream, Records, RecordsIter, SendError, SerializationError, StartAt,
+    InterceptedRecord, IsolationLevel, LeaveMode, Metric, MetricValue, Metrics, OffsetAndMetadata,
+    OffsetAndTimestamp, OffsetReset, OwnedRecord, PartitionRecords, PartitionRecordsIter,
+    PartitionerClass, Peer, Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig,
+    ProducerIdentity, ProducerRecord, RecordDeserializationError, RecordHeader, RecordHeaders,
+    RecordMetadata, RecordStream, Records, RecordsIter, SendError, SerializationError, StartAt,
     SubscriptionPattern, SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions,
     TypedConsumerRecord, TypedProducer, TypedRecord, TypedRecords, UnknownName, VersionSpan,
     assignor, config, net, serialize,
@@ -118,6 +118,8 @@ fn values_compare() {
     value::<IsolationLevel>();
     value::<MetricValue>();
     value::<OffsetAndMetadata>();
+    value::<OffsetAndTimestamp>();
+    value::<LeaveMode>();
     value::<OffsetReset>();
     value::<OwnedRecord>();
     value::<PartitionerClass>();

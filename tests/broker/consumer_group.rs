@@ -2,26 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use milena::broker::{Cluster, TopicSpec};
 use milena::{
-    CommitError, Consumer, ConsumerError, ConsumerHandle, OffsetAndMetadata, RebalanceListener,
-    StartAt, SubscriptionPattern, TopicPartition,
+    CommitError, Consumer, ConsumerError, ConsumerHandle, LeaveMode, OffsetAndMetadata,
+    RebalanceListener, StartAt, SubscriptionPattern, TopicPartition,
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{SECOND, cluster, flat, read, reader, tp, write};
+use crate::support::{SECOND, cluster, flat, read, reader, seeded_reader, tp, write};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 /// A member of the group `g` that begins at the beginning.
 fn member(cluster: &Cluster, properties: &[(&str, &str)]) -> Consumer {
     let usual = [("group.id", "g"), ("auto.offset.reset", "earliest")];
-    reader(cluster, &[&usual, properties].concat())
+    // No two members of a group are alike: those of the new protocol make their ids by the seed.
+    seeded_reader(cluster, &[&usual, properties].concat(), MEMBERS.fetch_add(1, Ordering::Relaxed))
 }
+
+static MEMBERS: AtomicU64 = AtomicU64::new(1);
 
 const BY_HAND: (&str, &str) = ("enable.auto.commit", "false");
 
@@ -355,4 +359,109 @@ async fn ways_to_get_partitions_exclude_each_other() {
     assert!(metadata.is_member() && metadata.group_id == "g", "{metadata:?}");
     consumer.unsubscribe().await;
     assert!(consumer.assignment().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_member_comes_back_to_its_partitions_without_a_rebalance() {
+    let cluster = cluster(|it| it).await;
+    cluster.create_topic(TopicSpec::new("t").partitions(2)).unwrap();
+    let fixed = |name| member(&cluster, &[("group.instance.id", name)]);
+    let (mut first, mut second) = (fixed("one"), fixed("two"));
+    first.subscribe(["t"]).unwrap();
+    second.subscribe(["t"]).unwrap();
+    until(&mut [&mut first, &mut second], |all| shared(all, "t", 2)).await;
+    let before = cluster.group("g").unwrap();
+    let mine = first.assignment();
+    assert!(first.close(10 * SECOND).await);
+    let mut again = fixed("one");
+    again.subscribe(["t"]).unwrap();
+    until(&mut [&mut again, &mut second], |all| shared(all, "t", 2)).await;
+    assert_eq!(again.assignment(), mine);
+    assert_eq!(cluster.group("g").unwrap().generation, before.generation);
+    // Told to leave, it does.
+    assert!(again.close_with(10 * SECOND, LeaveMode::Leave).await);
+    assert_eq!(cluster.group("g").unwrap().members.len(), 1);
+    until(&mut [&mut second], |all| shared(all, "t", 2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_of_the_new_protocol_share_the_partitions() {
+    let cluster = cluster(|it| it.nodes(3)).await;
+    cluster.create_topic(TopicSpec::new("t").partitions(6)).unwrap();
+    let properties = [("group.protocol", "consumer"), BY_HAND];
+    let mut members: Vec<_> = (0..3).map(|_| member(&cluster, &properties)).collect();
+    for count in 1..=3 {
+        members[count - 1].subscribe(["t"]).unwrap();
+        let mut joined: Vec<_> = members[..count].iter_mut().collect();
+        until(&mut joined, |assignments| shared(assignments, "t", 6)).await;
+    }
+    write(&cluster, "t", 0, &["a"]).await;
+    let owner = members.iter().position(|member| member.assignment().contains(&tp("t", 0)));
+    let mut owner = members.remove(owner.unwrap());
+    assert_eq!(read(&mut owner, 1).await, [(0, 0, "a".to_owned())]);
+    owner.commit().await.unwrap();
+    assert!(owner.close(10 * SECOND).await);
+    let mut left: Vec<_> = members.iter_mut().collect();
+    until(&mut left, |assignments| shared(assignments, "t", 6)).await;
+    assert_eq!(cluster.group("g").unwrap().offsets[&tp("t", 0)].offset, 1);
+    for member in members {
+        assert!(member.close(10 * SECOND).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_broker_evaluates_patterns_in_the_new_protocol() {
+    let cluster = cluster(|it| it).await;
+    cluster.create_topic("orders-eu").unwrap();
+    cluster.create_topic("other").unwrap();
+    let properties = [("group.protocol", "consumer"), ("metadata.max.age.ms", "200")];
+    let mut consumer = member(&cluster, &properties);
+    let pattern = SubscriptionPattern::new("orders-.*").unwrap();
+    consumer.subscribe_pattern(&pattern, Diary::default()).unwrap();
+    until(&mut [&mut consumer], |all| all[0] == BTreeSet::from([tp("orders-eu", 0)])).await;
+    cluster.create_topic("orders-us").unwrap();
+    let both = BTreeSet::from([tp("orders-eu", 0), tp("orders-us", 0)]);
+    until(&mut [&mut consumer], |all| all[0] == both).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_found_by_their_time() {
+    let cluster = cluster(|it| it).await;
+    cluster.create_topic("t").unwrap();
+    let writer = crate::support::producer(&cluster, &[("linger.ms", "0")]);
+    for at in [1_000, 2_000, 3_000] {
+        let record = milena::ProducerRecord::new("t", "x").timestamp(at);
+        writer.send_and_wait(&record).await.unwrap();
+    }
+    let mut consumer = member(&cluster, &[]);
+    let times = [(tp("t", 0), 1_500)];
+    let found = consumer.offsets_for_times(times, 10 * SECOND).await.unwrap();
+    let found = found[&tp("t", 0)].unwrap();
+    assert_eq!((found.offset, found.timestamp), (1, 2_000));
+    let late = consumer.offsets_for_times([(tp("t", 0), 9_000)], 10 * SECOND).await.unwrap();
+    assert_eq!(late[&tp("t", 0)], None);
+    consumer.assign([(tp("t", 0), StartAt::Timestamp(2_500))]).unwrap();
+    assert_eq!(read(&mut consumer, 1).await[0].1, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_member_does_shows_in_its_metrics() {
+    let cluster = cluster(|it| it).await;
+    cluster.create_topic("t").unwrap();
+    write(&cluster, "t", 0, &["a", "b", "c"]).await;
+    let mut consumer = member(&cluster, &[BY_HAND, ("max.poll.records", "2")]);
+    consumer.subscribe(["t"]).unwrap();
+    read(&mut consumer, 2).await;
+    consumer.commit().await.unwrap();
+    let metrics = consumer.metrics();
+    let value = |group: &str, name: &str, tags: &[(&str, &str)]| {
+        metrics.get(group, name, tags).and_then(|metric| metric.value().as_f64())
+    };
+    let partition = [("partition", "0"), ("topic", "t")];
+    assert_eq!(value("consumer-fetch-manager-metrics", "records-lag", &partition), Some(1.0));
+    assert_eq!(value("consumer-fetch-manager-metrics", "records-lead", &partition), Some(2.0));
+    assert_eq!(value("consumer-fetch-manager-metrics", "records-consumed-total", &[]), Some(2.0));
+    assert_eq!(value("consumer-coordinator-metrics", "commit-total", &[]), Some(1.0));
+    assert_eq!(value("consumer-coordinator-metrics", "rebalance-total", &[]), Some(1.0));
+    assert_eq!(value("consumer-coordinator-metrics", "assigned-partitions", &[]), Some(1.0));
 }

@@ -46,12 +46,17 @@ fn text(bytes: Option<&[u8]>) -> String {
 
 /// A reader of the cluster with these properties.
 pub(crate) fn reader(cluster: &Cluster, properties: &[(&str, &str)]) -> Consumer {
+    seeded_reader(cluster, properties, 1)
+}
+
+/// The same with a seed of its own: members of a group of the new protocol make their ids from it.
+pub(crate) fn seeded_reader(cluster: &Cluster, properties: &[(&str, &str)], seed: u64) -> Consumer {
     let config = ConsumerConfig::builder()
         .bootstrap_servers(cluster.bootstrap_servers())
         .properties(properties.iter().copied())
         .build()
         .unwrap();
-    Consumer::builder(config).connector(in_memory(cluster)).seed(1).build()
+    Consumer::builder(config).connector(in_memory(cluster)).seed(seed).build()
 }
 
 pub(crate) fn tp(topic: &str, partition: i32) -> TopicPartition {

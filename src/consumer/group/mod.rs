@@ -31,7 +31,6 @@
 //!   the next poll joins anew.
 //! - Every retry has a back-off that grows with failures in a row; only the first one after a success
 //!   may come at once.
-#![expect(dead_code, reason = "for the new protocol and for metrics, which come next")]
 
 pub mod assign;
 mod classic;
@@ -53,7 +52,9 @@ use std::sync::Arc;
 
 use crate::error::{ClientError, ErrorCode, GroupError};
 use crate::time::{Backoff, Duration, Instant};
-use crate::types::{ConsumerGroupMetadata, TopicPartition};
+use crate::types::ConsumerGroupMetadata;
+#[cfg(test)]
+use crate::types::TopicPartition;
 use assign::Assignor;
 use classic::Classic;
 use modern::Modern;
@@ -63,7 +64,7 @@ use shared::{Interest, Machine, Shared, Standing};
 pub(crate) use coordinator::{Coordinator, Located};
 pub(crate) use ownership::MemberEvent;
 pub(crate) use request::{Action, Destination, GroupRequest, GroupResponse};
-pub(crate) use shared::LeaveMode;
+pub use shared::LeaveMode;
 pub(crate) use stats::{GroupStats, Timing};
 pub(crate) use topics::{TopicView, TopicsView};
 
@@ -210,11 +211,6 @@ impl Group {
         event
     }
 
-    /// Whether [`Group::take_event`] would give something.
-    pub(crate) fn has_event(&self) -> bool {
-        self.shared.ownership.has_event()
-    }
-
     /// The user's listener is done with the event that was taken last (any but
     /// [`MemberEvent::Failed`], after which this changes nothing).
     pub(crate) fn event_done(&mut self, now: Instant) {
@@ -262,6 +258,7 @@ impl Group {
     }
 
     /// The partitions that the user was told that it owns.
+    #[cfg(test)]
     pub(crate) fn owned(&self) -> &BTreeSet<TopicPartition> {
         self.shared.ownership.owned()
     }

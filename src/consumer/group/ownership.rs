@@ -81,11 +81,6 @@ impl Ownership {
             && self.assign.is_none()
     }
 
-    /// Whether there is something to tell now.
-    pub(super) fn has_event(&self) -> bool {
-        self.running.is_none() && (self.failure.is_some() || !self.is_settled())
-    }
-
     /// Whether the user's listener is at work.
     pub(super) fn is_running(&self) -> bool {
         self.running.is_some()

@@ -84,16 +84,17 @@ pub(super) struct Flight {
     pub(super) since: Instant,
 }
 
-/// How the user leaves the group for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum LeaveMode {
+/// Whether a consumer that is closed leaves its group (Kafka's `GroupMembershipOperation`, KIP-1092).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum LeaveMode {
     /// Members with a `group.instance.id` stay until their session ends, others leave (Kafka's
     /// default).
     #[default]
     Default,
-    /// Leave, whoever it is (KIP-1092).
+    /// Leave, whoever it is: the others take over at once.
     Leave,
-    /// Stay until the session ends, whoever it is (KIP-1092).
+    /// Stay until the session ends, whoever it is: for a restart that is soon over.
     Remain,
 }
 

@@ -22,7 +22,6 @@
 //!   be committed all the same: they may if any of its requests was not answered, or was answered by
 //!   [a code that leaves it open](classify).
 //! - Look-ups wait for open transactions that commit offsets (KIP-447).
-#![cfg_attr(not(test), expect(dead_code, reason = "for metrics, which come next"))]
 
 mod auto_commit;
 mod classify;
@@ -239,6 +238,7 @@ impl Offsets {
     }
 
     /// Whether commits have not ended yet.
+    #[cfg(test)]
     pub(crate) fn is_committing(&self) -> bool {
         !self.commits.is_empty()
     }
