@@ -417,17 +417,21 @@ impl Consumer {
     /// If it is dropped, the task and the connections end all the same; the rest may be left undone,
     /// as if the consumer had been dropped.
     pub async fn close(self, timeout: Duration) -> bool {
-        self.close_with(timeout, LeaveMode::Default).await
+        // Boxed, since it is large, and seldom called.
+        Box::pin(self.end(timeout, LeaveMode::Default)).await
     }
 
     /// As [`close`](Self::close), and says whether to leave the group (KIP-1092).
     ///
     /// # Cancel safety
     /// As that of [`close`](Self::close).
-    pub async fn close_with(mut self, timeout: Duration, mode: LeaveMode) -> bool {
+    pub async fn close_with(self, timeout: Duration, mode: LeaveMode) -> bool {
+        Box::pin(self.end(timeout, mode)).await
+    }
+
+    async fn end(mut self, timeout: Duration, mode: LeaveMode) -> bool {
         let deadline = deadline(Instant::now(), timeout);
-        let left =
-            tokio::time::timeout_at(deadline, Box::pin(self.leave(mode))).await.unwrap_or(false);
+        let left = tokio::time::timeout_at(deadline, self.leave(mode)).await.unwrap_or(false);
         drop(self.open.take());
         let ended = match self.task.take() {
             // An error says that the task has ended as well.
