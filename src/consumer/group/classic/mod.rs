@@ -407,10 +407,12 @@ impl Machine for Classic {
     fn commit_as(&self, shared: &Shared) -> CommitAs {
         let out = matches!(self.phase, Phase::Out) && self.leaving.is_none();
         let nobody = shared.interest == Interest::Nothing && out;
-        let stable = matches!(self.phase, Phase::Stable | Phase::Waiting);
+        // Between JoinGroup and SyncGroup the group is in a generation that the member has no share in.
+        let synced = self.joined && self.synced >= 0 && self.synced == self.generation;
+        let stable = synced && matches!(self.phase, Phase::Stable | Phase::Waiting);
         if nobody {
             CommitAs::Committer(ConsumerGroupMetadata::no_member(shared.group()))
-        } else if stable && self.joined && self.synced >= 0 {
+        } else if stable {
             CommitAs::Committer(self.identity(shared))
         } else if self.generation >= 0 && !matches!(self.phase, Phase::Out) {
             CommitAs::Rebalancing

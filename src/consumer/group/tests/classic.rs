@@ -508,6 +508,19 @@ fn a_rebalance_can_be_asked_for() {
     assert_eq!(join.reason.as_deref(), Some("because"));
 }
 
+/// As a member of the generation that is over its commit would be fenced, although it loses nothing.
+#[test]
+fn who_leaves_between_join_and_sync_does_not_commit_as_the_member_that_it_was() {
+    let mut bench = Bench::member_with(config(&[Cooperative]), "t-0");
+    bench.group.enforce_rebalance("because");
+    bench.run();
+    let (sent, _) = bench.join_request();
+    bench.answer(&sent, joined(2, "me", "leader"));
+    bench.group.leave(LeaveMode::Default, "closed", bench.at);
+    assert_eq!(bench.group.commit_as(), CommitAs::Rebalancing);
+    assert!(matches!(bench.group.take_event(bench.at), Some(MemberEvent::Revoked(_))));
+}
+
 #[test]
 fn all_assignors_have_to_share_a_rebalance_protocol() {
     let with = |protocols: &[&'static [RebalanceProtocol]]| {
