@@ -63,7 +63,7 @@ struct Options {
     /// Print no header.
     #[arg(long)]
     hide_header: bool,
-    /// Print out the metrics at the end (not supported yet).
+    /// Print out the metrics at the end.
     #[arg(long)]
     print_metrics: bool,
 }
@@ -98,6 +98,7 @@ pub(crate) struct Run {
     pub(crate) detailed: bool,
     pub(crate) dates: DateFormat,
     pub(crate) header: bool,
+    pub(crate) print_metrics: bool,
     file: Option<PathBuf>,
     /// The options that are properties, then --command-property, which wins.
     properties: Vec<(String, String)>,
@@ -123,9 +124,6 @@ fn check(options: Options) -> Result<Run, String> {
     )?;
     if options.reporting_interval == 0 {
         return Err("Reporting interval must be greater than 0.".to_owned());
-    }
-    if options.print_metrics {
-        return Err("metrics are not supported yet: leave out --print-metrics.".to_owned());
     }
     let group =
         options.group.unwrap_or_else(|| format!("perf-consumer-{}", fastrand::u32(..100_000)));
@@ -155,6 +153,7 @@ fn check(options: Options) -> Result<Run, String> {
         detailed: options.show_detailed_stats,
         dates: DateFormat::new(&options.date_format)?,
         header: !options.hide_header,
+        print_metrics: options.print_metrics,
         file,
         properties,
         notices,
@@ -239,7 +238,6 @@ mod tests {
             (&format!("{GOOD} --messages 1"), "together"),
             (&format!("{GOOD} --include t"), "cannot be used with"),
             (&format!("{GOOD} --reporting-interval 0"), "must be greater than 0"),
-            (&format!("{GOOD} --print-metrics"), "not supported yet"),
             (&format!("{GOOD} --date-format EEE"), "--date-format"),
             (&format!("{GOOD} --command-property a"), "Invalid property: a"),
         ] {

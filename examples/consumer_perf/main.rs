@@ -11,6 +11,8 @@ mod args;
 #[path = "../shared/cli.rs"]
 mod cli;
 mod date;
+#[path = "../shared/metrics.rs"]
+mod metrics;
 #[path = "../shared/renamed.rs"]
 mod renamed;
 mod stats;
@@ -58,9 +60,14 @@ async fn perform(run: &Run) -> Result<(), Box<dyn Error>> {
             run.timeout
         );
     }
+    // As in Java, of before the close.
+    let metrics = run.print_metrics.then(|| consumer.metrics());
     consumer.close(CLOSE).await;
     if !run.detailed {
         println!("{}", stats::total(start, end, joins.total(), &run.dates));
+    }
+    if let Some(metrics) = metrics {
+        println!("{}", metrics::block(&metrics));
     }
     Ok(())
 }

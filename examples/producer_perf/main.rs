@@ -11,6 +11,7 @@
 mod args;
 #[path = "../shared/cli.rs"]
 mod cli;
+#[path = "../shared/metrics.rs"]
 mod metrics;
 mod payload;
 mod random;

@@ -13,7 +13,7 @@ use crate::types::{OffsetAndMetadata, TopicId, TopicPartition};
 ///
 /// Other partitions are not affected, and neither is the position of this one: after an error of
 /// [`poll`](crate::Consumer::poll) the next polls try again. To go on past what cannot be read,
-/// [`seek`](crate::Consumer::seek).
+/// [`seek`](crate::ConsumerHandle::seek).
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumerError {
