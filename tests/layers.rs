@@ -73,12 +73,13 @@ const CONSUMER: &str = "
     watch        -> group pattern                                 | types time error client
     coordination -> group offsets                                 | types time error protocol client
     membership   -> group offsets watch coordination              | types time error client
-    driver       -> subscription fetcher membership coordination  | types time error protocol client
-    handle       -> subscription lookup group membership driver   | types time error client
+    driver       -> subscription fetcher membership coordination interceptor measured metrics | types time error protocol client
+    handle       -> subscription records lookup group membership driver measured metrics | types time error config metrics client
     listener     -> handle                                        | types
     rebalance    -> subscription group driver mod                 | types time error
     stream       -> records subscription mod                      | types time error
-    builder      -> fetcher group offsets watch membership driver handle mod | time error config metrics net client
+    close        -> group mod                                     | time
+    builder      -> fetcher group offsets watch membership driver handle interceptor metrics mod | time error config metrics net client
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.

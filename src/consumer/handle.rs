@@ -11,7 +11,7 @@ use super::driver::Shared;
 use super::group::LeaveMode;
 use super::lookup::{Asked, Found, lookup};
 use super::measured;
-use super::membership::{self, Committer};
+use super::membership::{self, CommitCallback, Committer};
 use super::metrics::{PartitionState, State};
 use super::records::Records;
 use super::subscription::{Bound, StartAt};
@@ -200,8 +200,8 @@ impl ConsumerHandle {
 }
 
 impl ConsumerHandle {
-    /// Commits the positions of all assigned partitions: everything that polls have handed out is
-    /// done, and whoever reads the partitions next goes on behind it (Kafka's `commitSync`). Retries
+    /// Commits the positions of all assigned partitions: everything that polls have handed out, all
+    /// that a [stream](crate::RecordStream) has fetched included, is done, and whoever reads the partitions next goes on behind it (Kafka's `commitSync`). Retries
     /// what passes, for `default.api.timeout.ms`.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ impl ConsumerHandle {
     /// # Cancel safety
     /// If it is dropped, the commit takes its course.
     pub async fn commit(&self) -> Result<(), CommitError> {
-        self.commit_offsets(self.positions()).await
+        self.commit_and_wait(|| self.positions(), Committer::Call).await
     }
 
     /// Commits these offsets: of each partition that of the next record to be read, one past the last
@@ -227,12 +227,13 @@ impl ConsumerHandle {
         &self,
         offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
     ) -> Result<(), CommitError> {
-        self.commit_and_wait(offsets.into_iter().collect(), Committer::Call).await
+        let offsets = offsets.into_iter().collect();
+        self.commit_and_wait(|| offsets, Committer::Call).await
     }
 
     async fn commit_and_wait(
         &self,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        offsets: impl FnOnce() -> BTreeMap<TopicPartition, OffsetAndMetadata>,
         committer: impl FnOnce(oneshot::Sender<Result<(), CommitError>>) -> Committer,
     ) -> Result<(), CommitError> {
         let (told, result) = oneshot::channel();
@@ -246,15 +247,16 @@ impl ConsumerHandle {
     }
 
     /// As [`commit`](Self::commit), without waiting: `callback` is told how it ended (Kafka's
-    /// `commitAsync`). It is called on the consumer's task, and must not block. Callbacks are called in
-    /// the order of the commits.
+    /// `commitAsync`). It is called on the consumer's task, and must not block; at once if there is
+    /// nothing to be tried. Commits take effect in their order; one that fails may be told before an
+    /// earlier one.
     pub fn commit_async(
         &self,
         callback: impl FnOnce(Result<Arc<BTreeMap<TopicPartition, OffsetAndMetadata>>, CommitError>)
         + Send
         + 'static,
     ) {
-        self.commit_offsets_async(self.positions(), callback);
+        self.begin_with_callback(|| self.positions(), Box::new(callback));
     }
 
     /// As [`commit_offsets`](Self::commit_offsets), without waiting; see
@@ -266,17 +268,27 @@ impl ConsumerHandle {
         + Send
         + 'static,
     ) {
-        let committer = Committer::Callback(Box::new(callback));
+        let offsets = offsets.into_iter().collect();
+        self.begin_with_callback(|| offsets, Box::new(callback));
+    }
+
+    fn begin_with_callback(
+        &self,
+        offsets: impl FnOnce() -> BTreeMap<TopicPartition, OffsetAndMetadata>,
+        callback: CommitCallback,
+    ) {
         if let Err((error, Committer::Callback(callback))) =
-            self.begin_commit(offsets.into_iter().collect(), committer)
+            self.begin_commit(offsets, Committer::Callback(callback))
         {
             membership::call(callback, Err(error));
         }
     }
 
-    fn begin_commit(
+    /// The offsets are read when the commit has its place among the others: so no older position
+    /// follows a newer one.
+    pub(super) fn begin_commit(
         &self,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        offsets: impl FnOnce() -> BTreeMap<TopicPartition, OffsetAndMetadata>,
         committer: Committer,
     ) -> Result<(), (CommitError, Committer)> {
         let Some(membership) = &self.shared.membership else {
@@ -289,7 +301,7 @@ impl ConsumerHandle {
         let mut membership = membership.lock();
         let at = Instant::now();
         let until = deadline(at, membership.api_timeout);
-        membership.commit(offsets, committer, &self.client.metadata(), (at, until))?;
+        membership.commit(offsets(), committer, &self.client.metadata(), (at, until))?;
         drop(membership);
         self.shared.changed.notify_one();
         Ok(())
@@ -343,7 +355,8 @@ impl ConsumerHandle {
     }
 
     /// Has the group share out its partitions anew, in the polls that follow (KIP-568). For what only
-    /// the application knows has changed, such as the user data of an assignor.
+    /// the application knows has changed, such as the user data of an assignor. With
+    /// `group.protocol=consumer` it does nothing: there the brokers decide.
     pub fn enforce_rebalance(&self, reason: &str) {
         if let Some(membership) = &self.shared.membership {
             membership.lock().group.enforce_rebalance(reason);
@@ -392,12 +405,24 @@ impl ConsumerHandle {
         if !membership.lock().commits_by_itself() {
             return true;
         }
-        let result = self.commit_and_wait(self.positions(), Committer::Parting).await;
+        let result = self.commit_and_wait(|| self.positions(), Committer::Parting).await;
         membership.lock().restart_auto_commit(Instant::now());
         if let Err(error) = &result {
             tracing::warn!(%error, "auto-commit failed");
         }
         result.is_ok()
+    }
+
+    /// Commits all positions, if that is done without being asked for, without waiting: other
+    /// partitions take the place of those that are assigned.
+    pub(super) fn auto_commit_before_change(&self) {
+        let Some(membership) = &self.shared.membership else { return };
+        let by_itself = membership.lock().commits_by_itself();
+        if by_itself
+            && let Err((error, _)) = self.begin_commit(|| self.positions(), Committer::Later)
+        {
+            tracing::warn!(%error, "auto-commit failed");
+        }
     }
 
     /// The consumer leaves its group for good.

@@ -11,8 +11,8 @@ use crate::types::TopicPartition;
 /// Told of the partitions that a consumer gets and loses as its group rebalances (Kafka's
 /// `ConsumerRebalanceListener`).
 ///
-/// It is called within [`Consumer::poll`](crate::Consumer::poll), never at another time, so that no
-/// record is handed out meanwhile; until it is done, the rebalance waits, up to
+/// It is called within [`Consumer::poll`](crate::Consumer::poll), and when the consumer unsubscribes or
+/// is closed, never at another time, so that no record is handed out meanwhile; until it is done, the rebalance waits, up to
 /// `max.poll.interval.ms`. Through the handle that it is given it can commit, seek, pause and look
 /// at positions.
 ///
@@ -41,7 +41,7 @@ use crate::types::TopicPartition;
 /// same partitions.
 pub trait RebalanceListener: Send {
     /// The consumer has got these partitions, in addition to those that it had. Nothing of them has
-    /// been fetched yet: they start at the group's committed offset, or by `auto.offset.reset`, unless
+    /// been handed out yet: they start at the group's committed offset, or by `auto.offset.reset`, unless
     /// this seeks elsewhere.
     ///
     /// Called at the end of each rebalance, also if nothing is new; then `partitions` is empty.

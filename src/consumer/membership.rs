@@ -50,7 +50,10 @@ pub(super) enum Committer {
     Callback(CommitCallback),
     /// A poll that gives up partitions, or the close.
     Parting(oneshot::Sender<Result<(), CommitError>>),
+    /// The timer of auto-commit.
     Nobody,
+    /// Nobody, and not the timer either.
+    Later,
 }
 
 /// What waits for a look-up.
@@ -68,6 +71,8 @@ pub(super) struct Membership {
     pub(super) by_broker: bool,
     offsets: Offsets,
     auto_commit: Option<AutoCommit>,
+    /// What was committed by itself last.
+    auto_committed: OffsetMap,
     committers: BTreeMap<CommitId, Committer>,
     askers: BTreeMap<LookupId, Asker>,
     /// Whether the consumer's task is gone, so that nothing is sent any more.
@@ -90,6 +95,7 @@ impl Membership {
             by_broker,
             offsets,
             auto_commit,
+            auto_committed: OffsetMap::new(),
             committers: BTreeMap::new(),
             askers: BTreeMap::new(),
             closed: false,
@@ -112,7 +118,7 @@ impl Membership {
         let kind = match &committer {
             Committer::Call(_) => CommitKind::Sync,
             Committer::Callback(_) => CommitKind::Async,
-            Committer::Parting(_) => CommitKind::Parting,
+            Committer::Parting(_) | Committer::Later => CommitKind::Parting,
             Committer::Nobody => CommitKind::Auto,
         };
         let commit_as = self.group.commit_as();
@@ -136,9 +142,17 @@ impl Membership {
         if !self.auto_commit.as_mut().is_some_and(|auto| auto.begins(at)) {
             return false;
         }
+        let offsets = offsets();
+        if offsets == self.auto_committed {
+            // Nothing has been handed out since.
+            self.auto_commit_ended(false, at);
+            return false;
+        }
+        self.auto_committed.clone_from(&offsets);
         let until = deadline(at, self.api_timeout);
-        let result = self.commit(offsets(), Committer::Nobody, snapshot, (at, until));
+        let result = self.commit(offsets, Committer::Nobody, snapshot, (at, until));
         if let Err((error, _)) = result {
+            self.auto_committed.clear();
             tracing::debug!(%error, "auto-commit is put off");
             self.auto_commit_ended(true, at);
         }
@@ -197,6 +211,10 @@ impl Membership {
         snapshot: &ClusterSnapshot,
         until: Instant,
     ) {
+        if self.closed {
+            // Who asked is told by that.
+            return drop(asker);
+        }
         let ids = |topic: &str| Some(snapshot.topic(topic)?.id);
         let id = self.offsets.lookup(partitions, ids, until);
         self.askers.insert(id, asker);
@@ -205,6 +223,7 @@ impl Membership {
     /// These are not the consumer's any more.
     pub(super) fn revoked(&mut self, partitions: &[TopicPartition]) {
         self.offsets.revoked(&partitions.iter().cloned().collect());
+        self.auto_committed.retain(|partition, _| !partitions.contains(partition));
     }
 
     /// Metadata has changed.
@@ -244,16 +263,23 @@ impl Membership {
             }
             todo.extend(self.of_offsets(action, now));
         }
-        for action in self.group.poll(now) {
+        let mut actions = self.group.poll(now);
+        if actions.iter().any(|action| matches!(action, group::Action::Track(_))) {
+            // What it waits for may be known already.
+            for action in &actions {
+                if let group::Action::Track(topics) = action {
+                    self.watch.of_group.clone_from(topics);
+                }
+            }
+            self.group.handle_topics(Arc::new(self.watch.view(snapshot, now)));
+            actions.extend(self.group.poll(now));
+        }
+        for action in actions {
             todo.push(match action {
                 group::Action::Send { token, to, request, timeout } => {
                     Todo::Ask(Asking::Member { token, to, request, timeout })
                 }
-                group::Action::Track(topics) => {
-                    self.watch.of_group.clone_from(&topics);
-                    self.group.handle_topics(Arc::new(self.watch.view(snapshot, now)));
-                    Todo::Track(topics)
-                }
+                group::Action::Track(topics) => Todo::Track(topics),
                 group::Action::Resolve(ids) => Todo::Ask(Asking::Resolve(ids)),
             });
         }
@@ -295,6 +321,9 @@ impl Membership {
             if let Err(error) = &result {
                 tracing::warn!(%error, "auto-commit failed");
             }
+            if result.is_err() {
+                self.auto_committed.clear();
+            }
             let again = result.as_ref().is_err_and(CommitError::is_retriable);
             self.auto_commit_ended(again, now);
         }
@@ -304,7 +333,7 @@ impl Membership {
             Committer::Callback(callback) => {
                 return Some(Todo::Call(callback, result.map(|()| offsets)));
             }
-            Committer::Nobody => {}
+            Committer::Nobody | Committer::Later => {}
         }
         None
     }

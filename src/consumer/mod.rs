@@ -24,10 +24,12 @@
 //! | `metrics`, `measured` | nothing: what is counted, and under which name |
 //! | `interceptor` | nothing: what users may look at records and commits with |
 //! | `typed` | nothing: hands bytes to deserializers |
+//! | `close` | in which order a consumer ends |
 //! | `lookup` | nothing: asks where a log begins and ends |
 //! | `records`, `stream` | how a record looks to the user |
 
 mod builder;
+mod close;
 mod collector;
 mod coordination;
 mod driver;
@@ -197,18 +199,21 @@ impl Consumer {
     ///
     /// # Errors
     /// [`ConsumerError::InvalidOffset`] if an offset is negative; [`ConsumerError::Subscribed`] if
-    /// the consumer is subscribed to topics. Then nothing has changed.
+    /// the consumer is subscribed to topics, or an [`unsubscribe`](Self::unsubscribe) was dropped and no
+    /// poll has finished it. Then nothing has changed.
     pub fn assign(
         &mut self,
         partitions: impl IntoIterator<Item = (TopicPartition, StartAt)>,
     ) -> Result<(), ConsumerError> {
-        if self.subscribed != Subscribed::Not {
+        // What an unsubscribe has left to be told may still give up partitions.
+        if self.subscribed != Subscribed::Not || self.event.is_some() {
             return Err(ConsumerError::Subscribed);
         }
         let partitions: Vec<_> = partitions.into_iter().collect();
         for (partition, start) in &partitions {
             check_start(partition, *start)?;
         }
+        self.handle.auto_commit_before_change();
         let mut fetcher = self.handle.shared.fetcher.lock();
         // Loaded under the lock, as in the driver: of two snapshots the older one would win if it was
         // loaded first and told last, and the driver would not tell the newer one again.
@@ -252,6 +257,8 @@ impl Consumer {
         membership.watch.named.clone_from(&topics);
         membership.watch.pattern = None;
         membership.group.subscribe(GroupSubscription::Topics(topics.clone()), Instant::now());
+        // What is known already comes with no news.
+        membership.handle_metadata(&self.handle.client.metadata(), Instant::now());
         drop(membership);
         self.handle.client.follow_all(false);
         for topic in &topics {
@@ -283,6 +290,7 @@ impl Consumer {
             GroupSubscription::Pattern
         };
         membership.group.subscribe(subscription, Instant::now());
+        membership.handle_metadata(&self.handle.client.metadata(), Instant::now());
         drop(membership);
         self.handle.client.follow_all(!by_broker);
         self.subscribed(Subscribed::Pattern(pattern.as_str().to_owned()), listener);
@@ -292,6 +300,7 @@ impl Consumer {
     /// The member, if topics can be subscribed to.
     fn member(&self) -> Result<MutexGuard<'_, Membership>, ConsumerError> {
         if self.subscribed == Subscribed::Not
+            && self.event.is_none()
             && self.handle.shared.fetcher.lock().assignment().next().is_some()
         {
             return Err(ConsumerError::Assigned);
@@ -323,11 +332,13 @@ impl Consumer {
     /// # Cancel safety
     /// If it is dropped, the rest is done by the next poll.
     pub async fn unsubscribe(&mut self) {
-        if std::mem::replace(&mut self.subscribed, Subscribed::Not) == Subscribed::Not {
+        if self.subscribed == Subscribed::Not && self.event.is_none() {
+            self.handle.auto_commit_now().await;
             self.handle.shared.fetcher.lock().replace([], |_| None);
             self.handle.shared.changed.notify_one();
             return;
         }
+        self.subscribed = Subscribed::Not;
         if let Some(membership) = &self.handle.shared.membership {
             let mut membership = membership.lock();
             membership.watch.named.clear();
@@ -363,13 +374,13 @@ impl Consumer {
     pub async fn poll(&mut self, timeout: Duration) -> Result<Records, ConsumerError> {
         let deadline = deadline(Instant::now(), timeout);
         let _polling = self.handle.begin_poll();
-        if self.subscribed == Subscribed::Not
-            && self.handle.shared.fetcher.lock().assignment().next().is_none()
-        {
-            return Err(ConsumerError::NothingAssigned);
-        }
         loop {
             self.rebalance().await?;
+            if self.subscribed == Subscribed::Not
+                && self.handle.shared.fetcher.lock().assignment().next().is_none()
+            {
+                return Err(ConsumerError::NothingAssigned);
+            }
             let next_commit = self.handle.auto_commit();
             let Collected { result, wakes } =
                 collector::collect(&self.handle.shared.fetcher, Instant::now());
@@ -407,57 +418,6 @@ impl Consumer {
     /// ```
     pub fn stream(&mut self) -> RecordStream<'_> {
         RecordStream::new(self)
-    }
-
-    /// Ends the consumer, within `timeout`: commits positions with `enable.auto.commit`, tells the
-    /// listener that the partitions are revoked, leaves the group (a static member stays in it), and
-    /// ends the task and its connections. Says whether all that was done by then.
-    ///
-    /// # Cancel safety
-    /// If it is dropped, the task and the connections end all the same; the rest may be left undone,
-    /// as if the consumer had been dropped.
-    pub async fn close(self, timeout: Duration) -> bool {
-        // Boxed, since it is large, and seldom called.
-        Box::pin(self.end(timeout, LeaveMode::Default)).await
-    }
-
-    /// As [`close`](Self::close), and says whether to leave the group (KIP-1092).
-    ///
-    /// # Cancel safety
-    /// As that of [`close`](Self::close).
-    pub async fn close_with(self, timeout: Duration, mode: LeaveMode) -> bool {
-        Box::pin(self.end(timeout, mode)).await
-    }
-
-    async fn end(mut self, timeout: Duration, mode: LeaveMode) -> bool {
-        let deadline = deadline(Instant::now(), timeout);
-        let left = tokio::time::timeout_at(deadline, self.leave(mode)).await.unwrap_or(false);
-        drop(self.open.take());
-        let ended = match self.task.take() {
-            // An error says that the task has ended as well.
-            Some(task) => tokio::time::timeout_at(deadline, task).await.is_ok(),
-            None => true,
-        };
-        // The connections end in any case.
-        self.handle.client.close(deadline).await && ended && left
-    }
-
-    /// Gives up partitions and membership; whether what had to be committed was.
-    async fn leave(&mut self, mode: LeaveMode) -> bool {
-        if self.handle.shared.membership.is_none() {
-            return true;
-        }
-        // A member commits when its partitions are revoked.
-        let committed = self.handle.auto_commit_now().await;
-        if self.subscribed != Subscribed::Not {
-            self.handle.leave(mode, "the consumer is being closed");
-            while !self.handle.is_out() {
-                // What went wrong with the membership does not matter any more.
-                let _ = self.rebalance().await;
-                self.handle.shared.arrived.notified().await;
-            }
-        }
-        committed
     }
 }
 

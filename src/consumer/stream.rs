@@ -22,7 +22,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// [`Consumer::stream`].
 ///
 /// It polls when all records of the poll before have been taken, so auto-commit covers no record
-/// that was not taken. It never ends. An error is one item; the stream goes on after it, as polls
+/// that was not taken. A commit of all positions does: from another task, while the stream is read,
+/// commit the offset after the last record that is done
+/// ([`ConsumerHandle::commit_offsets`](crate::ConsumerHandle::commit_offsets)). It never ends. An error is one item; the stream goes on after it, as polls
 /// do.
 ///
 /// Dropping the stream loses nothing: records that were fetched and not taken come again with the

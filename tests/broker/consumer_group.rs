@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use milena::broker::{Cluster, TopicSpec};
+use milena::broker::{ApiKey, Cluster, TopicSpec};
 use milena::{
-    CommitError, Consumer, ConsumerError, ConsumerHandle, LeaveMode, OffsetAndMetadata,
-    RebalanceListener, StartAt, SubscriptionPattern, TopicPartition,
+    ClientError, CommitError, Consumer, ConsumerError, ConsumerHandle, LeaveMode,
+    OffsetAndMetadata, RebalanceListener, StartAt, SubscriptionPattern, TopicPartition,
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
@@ -464,4 +464,67 @@ async fn what_a_member_does_shows_in_its_metrics() {
     assert_eq!(value("consumer-coordinator-metrics", "commit-total", &[]), Some(1.0));
     assert_eq!(value("consumer-coordinator-metrics", "rebalance-total", &[]), Some(1.0));
     assert_eq!(value("consumer-coordinator-metrics", "assigned-partitions", &[]), Some(1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_waits_does_not_commit_without_end() {
+    let cluster = cluster(|it| it).await;
+    cluster.create_topic("t").unwrap();
+    write(&cluster, "t", 0, &["a"]).await;
+    let mut consumer = member(&cluster, &[("auto.commit.interval.ms", "0")]);
+    consumer.subscribe(["t"]).unwrap();
+    read(&mut consumer, 1).await;
+    for _ in 0..3 {
+        assert!(consumer.poll(10 * SECOND).await.unwrap().is_empty());
+    }
+    assert_eq!(cluster.group("g").unwrap().offsets[&tp("t", 0)].offset, 1);
+    // Where it began, and how far it came.
+    assert!(cluster.requests(ApiKey::OFFSET_COMMIT) <= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_assigned_by_hand_is_committed_before_it_is_replaced() {
+    let cluster = cluster(|it| it).await;
+    cluster.create_topic(TopicSpec::new("t").partitions(2)).unwrap();
+    write(&cluster, "t", 0, &["a"]).await;
+    write(&cluster, "t", 1, &["b"]).await;
+    let mut consumer = member(&cluster, &[]);
+    consumer.assign([(tp("t", 0), StartAt::Committed)]).unwrap();
+    read(&mut consumer, 1).await;
+    consumer.assign([(tp("t", 1), StartAt::Committed)]).unwrap();
+    read(&mut consumer, 1).await;
+    assert_eq!(cluster.group("g").unwrap().offsets[&tp("t", 0)].offset, 1);
+    consumer.unsubscribe().await;
+    assert_eq!(cluster.group("g").unwrap().offsets[&tp("t", 1)].offset, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handle_asks_after_the_end_is_answered() {
+    let cluster = cluster(|it| it).await;
+    cluster.create_topic("t").unwrap();
+    let mut consumer = member(&cluster, &[]);
+    consumer.subscribe(["t"]).unwrap();
+    let handle = consumer.handle();
+    // There is nothing to commit, and nobody to commit it as: that is no failure.
+    assert!(consumer.close(10 * SECOND).await);
+    let error = handle.committed([tp("t", 0)]).await.unwrap_err();
+    assert!(
+        matches!(error, ConsumerError::Committed { cause: ClientError::Closed, .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_pattern_takes_effect_without_news_of_topics() {
+    let cluster = cluster(|it| it).await;
+    cluster.create_topic("a").unwrap();
+    cluster.create_topic("b").unwrap();
+    let mut consumer = member(&cluster, &[]);
+    let began = Instant::now();
+    for topic in ["a", "b", "a"] {
+        let pattern = SubscriptionPattern::new(topic).unwrap();
+        consumer.subscribe_pattern(&pattern, Diary::default()).unwrap();
+        until(&mut [&mut consumer], |all| all[0] == BTreeSet::from([tp(topic, 0)])).await;
+    }
+    assert!(began.elapsed() < 30 * SECOND, "{:?}", began.elapsed());
 }

@@ -126,7 +126,6 @@ impl Driver {
                 () = sleep_until(deadline) => {}
             }
         }
-        self.end_group();
     }
 
     /// Takes up metadata that is newer than what the machines were told.
@@ -226,6 +225,13 @@ impl Driver {
                 }));
             }
         }
+    }
+}
+
+/// However the task ends, also by a panic of the user's code or with its runtime.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.end_group();
     }
 }
 

@@ -47,9 +47,10 @@ impl AutoCommit {
         self.next = deadline(at, self.interval);
     }
 
-    /// When a poll that waits for records should look again; `None` as long as one is under way.
+    /// When a poll that waits for records should look again; `None` as long as one is under way, and
+    /// with an interval of 0, which is for the polls to come.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        (!self.under_way).then_some(self.next)
+        (!self.under_way && !self.interval.is_zero()).then_some(self.next)
     }
 }
 

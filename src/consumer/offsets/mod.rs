@@ -195,15 +195,15 @@ impl Offsets {
                 offset: bad.offset,
             });
         }
-        let CommitAs::Committer(committer) = commit_as else {
-            return Err(self.config.overtaken(commit_as, false));
-        };
-        self.last_id += 1;
-        let id = CommitId(self.last_id);
+        let id = CommitId(self.last_id + 1);
         let offsets = Arc::new(offsets);
         if offsets.is_empty() {
+            // Whoever commits it.
             self.actions.push(Action::Ended(Ended { id, kind, offsets, result: Ok(()) }));
         } else {
+            let CommitAs::Committer(committer) = commit_as else {
+                return Err(self.config.overtaken(commit_as, false));
+            };
             let ids = topic_ids(offsets.keys(), ids);
             self.commits.queue(commits::Pending::new(
                 (id, kind),
@@ -213,6 +213,7 @@ impl Offsets {
                 (at, deadline),
             ));
         }
+        self.last_id = id.0;
         Ok(id)
     }
 

@@ -216,6 +216,8 @@ impl Classic {
         if !due || !shared.ownership.is_settled() || !matches!(shared.standing, Standing::Good) {
             return;
         }
+        // It is over: what is waited for from here on wakes the member by itself.
+        self.retry_at = None;
         let Some(to) = shared.coordinator.want() else { return };
         let Interest::Topics { names: Some(names), .. } = &shared.interest else { return };
         let mut subscription = MemberSubscription::new(names);
