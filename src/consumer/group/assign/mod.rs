@@ -39,8 +39,8 @@ pub use sticky::StickyAssignor;
 ///
 /// All members of a group need to have an assignor of the same name, and each may be the one whose
 /// [`Assignor::assign`] is called: for the same input it has to return the same. The methods are
-/// called from the consumer's own task, so they should take milliseconds, not wait for anything, and
-/// not panic.
+/// called from the consumer's own task, so they should take milliseconds, not wait for anything, not
+/// panic, and not call the consumer or a handle of it, which would wait for itself.
 ///
 /// ```
 /// use std::collections::BTreeMap;
