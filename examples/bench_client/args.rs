@@ -135,6 +135,7 @@ impl ConsumeArgs {
                 ("max.partition.fetch.bytes", args.text("partition-fetch-bytes", "1048576")),
                 ("fetch.max.bytes", args.text("fetch-max-bytes", "52428800")),
                 ("check.crcs", args.text("check-crcs", "true")),
+                ("receive.buffer.bytes", args.text("receive-buffer-bytes", "-1")),
             ],
         })
     }
