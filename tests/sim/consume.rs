@@ -404,7 +404,6 @@ fn consume_through_faults() {
 }
 
 #[test]
-#[ignore = "until the consumer asks where the epochs of its positions ended (KIP-320)"]
 fn consume_through_unclean_elections() {
     sweep(UNCLEAN);
 }
