@@ -45,7 +45,8 @@ impl Consumer {
         }
         // A member commits when its partitions are revoked.
         let committed = self.handle.auto_commit_now().await;
-        if self.subscribed != Subscribed::Not {
+        // An unsubscribe that was dropped has left something to be told.
+        if self.subscribed != Subscribed::Not || self.event.is_some() {
             self.handle.leave(mode, "the consumer is being closed");
             while !self.handle.is_out() {
                 // What went wrong with the membership does not matter any more.

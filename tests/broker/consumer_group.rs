@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
+use milena::assignor::{Assignment, Assignor, ClusterTopics, MemberSubscription, RangeAssignor};
 use milena::broker::{ApiKey, Cluster, TopicSpec};
 use milena::{
-    ClientError, CommitError, Consumer, ConsumerError, ConsumerHandle, LeaveMode,
-    OffsetAndMetadata, RebalanceListener, StartAt, SubscriptionPattern, TopicPartition,
+    ClientError, CommitError, Consumer, ConsumerConfig, ConsumerError, ConsumerGroupMetadata,
+    ConsumerHandle, LeaveMode, OffsetAndMetadata, RebalanceListener, StartAt, SubscriptionPattern,
+    TopicPartition,
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::support::{SECOND, cluster, flat, read, reader, seeded_reader, tp, write};
+use crate::support::{SECOND, cluster, flat, in_memory, read, reader, seeded_reader, tp, write};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -512,6 +515,71 @@ async fn what_a_handle_asks_after_the_end_is_answered() {
         matches!(error, ConsumerError::Committed { cause: ClientError::Closed, .. }),
         "{error}"
     );
+}
+
+/// Panics where it is told to, and is `range` otherwise.
+#[derive(Debug)]
+struct Clumsy(&'static str);
+
+impl Clumsy {
+    fn may(&self, at: &str) {
+        assert_ne!(self.0, at, "a user's bug");
+    }
+}
+
+impl Assignor for Clumsy {
+    fn name(&self) -> &str {
+        "clumsy"
+    }
+
+    fn subscription_user_data(&self, _: &BTreeSet<String>) -> Option<Bytes> {
+        self.may("user data");
+        None
+    }
+
+    fn assign(
+        &self,
+        cluster: &ClusterTopics,
+        members: &BTreeMap<String, MemberSubscription>,
+    ) -> BTreeMap<String, Assignment> {
+        self.may("assign");
+        RangeAssignor.assign(cluster, members)
+    }
+
+    fn on_assignment(&self, _: &Assignment, _: &ConsumerGroupMetadata) {
+        self.may("assignment");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assignor_that_panics_does_not_end_the_consumer() {
+    for (at, fails) in [("user data", true), ("assign", true), ("assignment", false)] {
+        let cluster = cluster(|it| it).await;
+        cluster.create_topic("t").unwrap();
+        let config = ConsumerConfig::builder()
+            .bootstrap_servers(cluster.bootstrap_servers())
+            .group_id("g")
+            .build()
+            .unwrap();
+        let builder = Consumer::builder(config).connector(in_memory(&cluster));
+        let mut consumer = builder.assignor(Clumsy(at)).seed(1).build();
+        consumer.subscribe(["t"]).unwrap();
+        if fails {
+            let error = timeout(60 * SECOND, async {
+                loop {
+                    if let Err(error) = consumer.poll(SECOND).await {
+                        return error;
+                    }
+                }
+            });
+            let error = error.await.unwrap().to_string();
+            assert!(error.contains("clumsy") && error.contains("panicked"), "{error}");
+        } else {
+            until(&mut [&mut consumer], |all| shared(all, "t", 1)).await;
+        }
+        // What is asked is still answered.
+        consumer.committed([tp("t", 0)]).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +18,11 @@ use crate::protocol::consumer_protocol::{
 use crate::protocol::messages::join_group::{JoinGroupRequestProtocol, JoinGroupResponseMember};
 use crate::protocol::messages::sync_group::SyncGroupRequestAssignment;
 use crate::types::{ConsumerGroupMetadata, TopicPartition};
+
+/// Calls code of the user, which may panic: the member's task has to go on.
+fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Arc<str>> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| "it panicked".into())
+}
 
 pub(super) struct Assignors {
     list: Vec<Arc<dyn Assignor>>,
@@ -65,9 +71,10 @@ impl Assignors {
         subscription: &MemberSubscription,
     ) -> Result<Vec<JoinGroupRequestProtocol>, (String, Arc<str>)> {
         let proposal = |assignor: &Arc<dyn Assignor>| {
-            let user_data = assignor.subscription_user_data(&subscription.topics);
-            let subscription = MemberSubscription { user_data, ..subscription.clone() };
             let name = assignor.name().to_owned();
+            let user_data = guarded(|| assignor.subscription_user_data(&subscription.topics))
+                .map_err(|cause| (name.clone(), cause))?;
+            let subscription = MemberSubscription { user_data, ..subscription.clone() };
             match ConsumerProtocolSubscription::from(&subscription).to_bytes() {
                 Ok(metadata) => Ok(JoinGroupRequestProtocol { name, metadata }),
                 Err(error) => Err((name, error.to_string().into())),
@@ -88,7 +95,7 @@ impl Assignors {
         members: &BTreeMap<String, MemberSubscription>,
     ) -> Result<Vec<SyncGroupRequestAssignment>, Arc<str>> {
         let Some(assignor) = self.find(name) else { return Err("there is no such one".into()) };
-        let mut assignments = assignor.assign(cluster, members);
+        let mut assignments = guarded(|| assignor.assign(cluster, members))?;
         assignments.retain(|member, _| members.contains_key(member));
         if self.are_cooperative() {
             hold_back(&mut assignments, members);
@@ -113,8 +120,10 @@ impl Assignors {
         assignment: &Assignment,
         metadata: &ConsumerGroupMetadata,
     ) {
-        if let Some(assignor) = self.find(name) {
-            assignor.on_assignment(assignment, metadata);
+        let Some(assignor) = self.find(name) else { return };
+        // The assignment holds whatever the assignor makes of it.
+        if guarded(|| assignor.on_assignment(assignment, metadata)).is_err() {
+            tracing::error!(assignor = name, "on_assignment panicked");
         }
     }
 }
