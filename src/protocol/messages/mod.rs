@@ -72,4 +72,11 @@ apis! {
     leave_group::LeaveGroupRequest;
     offset_for_leader_epoch::OffsetForLeaderEpochRequest;
     consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
+    add_partitions_to_txn::AddPartitionsToTxnRequest;
+    add_offsets_to_txn::AddOffsetsToTxnRequest;
+    end_txn::EndTxnRequest;
+    txn_offset_commit::TxnOffsetCommitRequest;
+    describe_producers::DescribeProducersRequest;
+    describe_transactions::DescribeTransactionsRequest;
+    list_transactions::ListTransactionsRequest;
 }
