@@ -20,6 +20,8 @@ pub(crate) enum Event<'a> {
         offsets: &'a [(TopicPartition, i64)],
         error: Option<String>,
     },
+    /// It was told to end, and will.
+    ShutdownRequested,
     ShutdownComplete,
 }
 
@@ -41,13 +43,14 @@ impl Event<'_> {
             Self::RecordsConsumed { .. } => "records_consumed",
             Self::RecordData(_) => "record_data",
             Self::OffsetsCommitted { .. } => "offsets_committed",
+            Self::ShutdownRequested => "shutdown_requested",
             Self::ShutdownComplete => "shutdown_complete",
         }
     }
 
     fn properties(&self) -> Vec<(&'static str, Value)> {
         match self {
-            Self::StartupComplete | Self::ShutdownComplete => Vec::new(),
+            Self::StartupComplete | Self::ShutdownRequested | Self::ShutdownComplete => Vec::new(),
             Self::PartitionsAssigned(partitions) | Self::PartitionsRevoked(partitions) => {
                 let names = partitions.iter().map(|TopicPartition { topic, partition }| {
                     json!({"topic": topic, "partition": partition})
@@ -126,6 +129,7 @@ mod tests {
                 Event::OffsetsCommitted { offsets: &[], error: Some("no".into()) },
                 r#"{"timestamp":1,"name":"offsets_committed","offsets":[],"error":"no","success":false}"#,
             ),
+            (Event::ShutdownRequested, r#"{"timestamp":1,"name":"shutdown_requested"}"#),
             (Event::ShutdownComplete, r#"{"timestamp":1,"name":"shutdown_complete"}"#),
         ] {
             assert_eq!(event.at(1).to_string(), line);

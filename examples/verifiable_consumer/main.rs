@@ -5,8 +5,8 @@
 //! cargo run --release --example verifiable_consumer -- --bootstrap-server 127.0.0.1:9092 --topic t --group-id g
 //! ```
 //!
-//! Ends by itself after `--max-messages`, and on SIGINT or SIGTERM: then it leaves the group and prints
-//! `shutdown_complete`. Logs go to standard error.
+//! Ends by itself after `--max-messages`, and on SIGINT or SIGTERM: then it prints
+//! `shutdown_requested`, leaves the group and prints `shutdown_complete`. Logs go to standard error.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is what the tool is for")]
 
@@ -55,7 +55,10 @@ async fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     while left != Some(0) {
         let polled = tokio::select! {
             biased;
-            () = &mut stopped => break,
+            () = &mut stopped => {
+                print(&Event::ShutdownRequested);
+                break;
+            }
             polled = consumer.poll(POLL) => polled,
         };
         let consumed = match polled {

@@ -14,7 +14,8 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::cluster::Cluster;
 use crate::ledger::{End, Ledger};
 use crate::ours;
-use crate::perf::{self, Line, Perf};
+use crate::perf;
+use crate::program::{self, Line, Program};
 use crate::runner::Kafka;
 
 tests![
@@ -74,18 +75,21 @@ async fn no_broker_at_all(kafka: Kafka) {
     assert!(ledger.ends().iter().all(|end| end.result.is_ok()));
     ledger.audit(kafka.oracle(), &bootstrap, PARTITIONS, End::fate).await;
     let (status, lines) = tool.ended(PATIENCE).await;
-    let text = perf::text(&lines);
+    let text = program::text(&lines);
     assert!(status.success() && perf::totals(&lines)[0] == 150.0, "{status}\n{text}");
 }
 
 /// Returns when its first record is acknowledged.
-async fn start_slow_tool(kafka: &Kafka, cluster: &Cluster) -> Perf {
+async fn start_slow_tool(kafka: &Kafka, cluster: &Cluster) -> Program {
     let topic = kafka.topic(cluster, "no-broker-tool", PARTITIONS as usize).await;
-    let mut tool = Perf::start(&format!(
-        "--topic {topic} --num-records 150 --record-size 100 --throughput 10 \
+    let mut tool = Program::example(
+        "producer_perf",
+        &format!(
+            "--topic {topic} --num-records 150 --record-size 100 --throughput 10 \
          --reporting-interval 100 --bootstrap-server {}",
-        cluster.bootstrap()
-    ))
+            cluster.bootstrap()
+        ),
+    )
     .await;
     tool.until(PATIENCE, |lines| !progress(lines).is_empty()).await;
     tool
@@ -176,7 +180,7 @@ impl Overload {
         // Taking a value from a file is quicker than making one.
         let values = kafka.scratch("values.txt");
         std::fs::write(&values, ["x".repeat(*size), "y".repeat(*size)].join("\n")).unwrap();
-        let tool = Perf::start(&format!(
+        let tool = Program::example("producer_perf", &format!(
             "--topic {topic} --num-records 1000000000 --throughput -1 --reporting-interval 1000 \
              --payload-file {} --command-property buffer.memory={BUFFER} \
              bootstrap.servers={bootstrap} {properties}",
@@ -189,7 +193,7 @@ impl Overload {
         let (peak, lines) = (tool.peak_memory(), tool.lines());
         drop(tool);
 
-        let text = perf::text(&lines);
+        let text = program::text(&lines);
         let mut progress = progress(&lines);
         // By the second half the buffer has long been full: what is under way is what arrives while a record is.
         let late = progress.split_off(progress.len() / 2);

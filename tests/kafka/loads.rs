@@ -7,7 +7,8 @@ use tokio::time::Duration;
 use crate::cluster::Cluster;
 use crate::ledger::{End, Ledger};
 use crate::ours;
-use crate::perf::{self, Line, Perf};
+use crate::perf;
+use crate::program::{self, Line, Program};
 use crate::runner::Kafka;
 
 tests![
@@ -40,7 +41,7 @@ async fn the_full_loads_of_the_accounts(kafka: Kafka) {
         Load { records: 500, size: 943_718, throughput: -1 },
     ] {
         eprintln!("{load:?}");
-        eprint!("{}", perf::text(&load.arrives(&kafka, &cluster).await));
+        eprint!("{}", program::text(&load.arrives(&kafka, &cluster).await));
     }
 }
 
@@ -64,10 +65,10 @@ impl Load {
              --command-property bootstrap.servers={bootstrap} max.request.size=1048576"
         );
 
-        let lines = Perf::run(&arguments, LIMIT).await;
+        let lines = Program::example("producer_perf", &arguments).await.succeeded(LIMIT).await;
 
         let totals = perf::totals(&lines);
-        assert_eq!(totals[0], f64::from(records), "{}", perf::text(&lines));
+        assert_eq!(totals[0], f64::from(records), "{}", program::text(&lines));
         only_tells_progress(&lines);
         let (per_second, megabytes) = (totals[1], totals[2]);
         let expected = per_second * f64::from(size) / f64::from(1024 * 1024);
@@ -90,7 +91,7 @@ fn only_tells_progress(lines: &[Line]) {
     let good =
         |line: &&Line| perf::numbers("{} records sent, {} records/sec (", &line.text).is_some();
     let other = lines.iter().find(|line| !good(line));
-    assert!(other.is_none(), "{other:?} in\n{}", perf::text(lines));
+    assert!(other.is_none(), "{other:?} in\n{}", program::text(lines));
 }
 
 /// How many records a topic has, as the headers of the batches on its leaders' disks say.
@@ -117,16 +118,16 @@ async fn the_configuration_of_the_account(kafka: Kafka) {
          --topic {topic} --num-records 5000 --record-size 1024 --throughput 2500"
     );
 
-    let lines = Perf::run(&arguments, LIMIT).await;
+    let lines = Program::example("producer_perf", &arguments).await.succeeded(LIMIT).await;
 
-    assert_eq!(perf::totals(&lines)[0], 5000.0, "{}", perf::text(&lines));
+    assert_eq!(perf::totals(&lines)[0], 5000.0, "{}", program::text(&lines));
     let (warnings, rest): (Vec<Line>, Vec<Line>) =
         lines.into_iter().partition(|line| line.text.contains("WARN"));
-    let text = perf::text(&warnings);
+    let text = program::text(&warnings);
     assert!(warnings.len() == 1 && text.contains(WARNING), "one warning is wanted:\n{text}");
     let (notices, rest): (Vec<Line>, Vec<Line>) =
         rest.into_iter().partition(|line| line.text.contains("has been deprecated"));
-    assert_eq!(notices.len(), 2, "of both options' old names:\n{}", perf::text(&notices));
+    assert_eq!(notices.len(), 2, "of both options' old names:\n{}", program::text(&notices));
     only_tells_progress(&rest);
     assert_eq!(stored(&kafka, &cluster, &topic).await, 5000);
 

@@ -31,6 +31,7 @@ mod ours;
 mod perf;
 mod ports;
 mod probe;
+mod program;
 mod release;
 mod samples;
 mod segments;

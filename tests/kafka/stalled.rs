@@ -9,7 +9,8 @@ use crate::ledger::{End, Ledger};
 use crate::loads::stored;
 use crate::ours;
 use crate::outages::whole;
-use crate::perf::{self, Line, Perf};
+use crate::perf;
+use crate::program::{self, Line, Program};
 use crate::runner::Kafka;
 
 tests![errors_in_time_and_recovery];
@@ -154,7 +155,7 @@ async fn recovered(producer: &Producer, ledger: &Ledger) {
 
 /// `producer_perf` in the same trouble.
 struct Tool {
-    perf: Perf,
+    perf: Program,
     topic: String,
 }
 
@@ -165,11 +166,14 @@ impl Tool {
     async fn start(kafka: &Kafka, cluster: &Cluster) -> Self {
         let topic = kafka.topic(cluster, "stalled-tool", PARTITIONS as usize).await;
         let properties = PROPERTIES.map(|(name, value)| format!("{name}={value}")).join(" ");
-        let mut perf = Perf::start(&format!(
-            "--topic {topic} --num-records {TOOL_RECORDS} --record-size {SIZE} --throughput 20 \
+        let mut perf = Program::example(
+            "producer_perf",
+            &format!(
+                "--topic {topic} --num-records {TOOL_RECORDS} --record-size {SIZE} --throughput 20 \
              --reporting-interval 100 --command-property {properties} bootstrap.servers={}",
-            cluster.bootstrap()
-        ))
+                cluster.bootstrap()
+            ),
+        )
         .await;
         let progress = |lines: &[Line]| !perf::matching(lines, "{} records sent, ").is_empty();
         perf.until(PATIENCE, progress).await;
@@ -191,7 +195,7 @@ impl Tool {
     /// It goes on to its end, and each of its records has ended in one way.
     async fn finishes(self, kafka: &Kafka, cluster: &Cluster) {
         let (status, lines) = self.perf.ended(PATIENCE).await;
-        let text = perf::text(&lines);
+        let text = program::text(&lines);
         assert!(status.success(), "{status}\n{text}");
         let full = perf::matching(&lines, &format!("{BUFFER_FULL}$"));
         for (_, numbers) in &full {

@@ -46,6 +46,39 @@ impl Release {
         }
     }
 
+    /// Reads `count` records of a topic with `kafka-consumer-perf-test`; what it prints.
+    pub(crate) async fn consumer_performance(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        count: usize,
+    ) -> Result<String, Trouble> {
+        let class = if self.at_least(3, 6) {
+            "org.apache.kafka.tools.ConsumerPerformance"
+        } else {
+            "kafka.tools.ConsumerPerformance"
+        };
+        let number = if self.at_least(4, 2) { "--num-records" } else { "--messages" };
+        let mut command = self.java(class, "256m");
+        command.args(["--bootstrap-server", bootstrap, "--topic", topic]);
+        command.args([number, &count.to_string()]);
+        Ok(run(command).await?.0)
+    }
+
+    /// Kafka's `VerifiableConsumer` about to join a group.
+    pub(crate) fn verifiable_consumer(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        group: &str,
+        more: &[&str],
+    ) -> Command {
+        let mut command = self.java("org.apache.kafka.tools.VerifiableConsumer", "256m");
+        command.args(["--bootstrap-server", bootstrap, "--topic", topic, "--group-id", group]);
+        command.args(more);
+        command
+    }
+
     /// Reads the first `count` records of a topic's partition 0 with `kafka-console-consumer`, which prints a line for
     /// each: headers, key and value with tabs between.
     pub(crate) async fn console_consumer(
