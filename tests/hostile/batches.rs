@@ -34,10 +34,15 @@ fn resealed(edit: impl FnOnce(&mut BatchHeader, &mut Vec<u8>)) -> Vec<u8> {
     bytes
 }
 
-fn patched(at: usize, with: &[u8]) -> Vec<u8> {
+/// A batch whose bytes were changed.
+pub(crate) fn plain_with(edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = plain();
-    bytes[at..at + with.len()].copy_from_slice(with);
+    edit(&mut bytes);
     bytes
+}
+
+fn patched(at: usize, with: &[u8]) -> Vec<u8> {
+    plain_with(|bytes| bytes[at..at + with.len()].copy_from_slice(with))
 }
 
 /// As [`resealed`], with other bytes for the record, which starts with its length.
@@ -273,6 +278,11 @@ fn bomb(compression: Compression) -> Vec<u8> {
     let copies = (MAX_RESPONSE * 8 / 10 / body.len()).min(1024);
     assert!(copies >= BOMB, "{compression} of {copies} MiB");
     compressed(compression, &[head, &body.repeat(copies), tail].concat())
+}
+
+/// The smallest of them.
+pub(crate) fn bomb_of() -> Vec<u8> {
+    bomb(Compression::Zstd)
 }
 
 /// A frame of zstd that says itself that it holds a tebibyte, and one that holds 1 GiB in blocks of

@@ -14,6 +14,7 @@
 //! | `answers` | what it says of what was sent |
 //! | `fetches` | what it says of what was asked for |
 //! | `batches` | the record batches that it sends |
+//! | `groups` | what it says to members of a group, and what it sends them |
 //! | `random` | anything, by seed, for a while |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -27,6 +28,7 @@ mod batches;
 mod bootstrap;
 mod fetches;
 mod frames;
+mod groups;
 mod metadata;
 mod random;
 mod versions;

@@ -227,6 +227,11 @@ fn framed(frame: &[u8]) -> Vec<u8> {
 }
 
 impl Exchange<'_> {
+    /// The response after some change, if it is one to `R`.
+    pub(crate) fn edited_if<R: Request>(&self, edit: impl FnOnce(&mut R::Response)) -> Reply {
+        if self.api == R::API { self.edited::<R>(edit) } else { Reply::True }
+    }
+
     /// The response after some change.
     pub(crate) fn edited<R: Request>(&self, edit: impl FnOnce(&mut R::Response)) -> Reply {
         let (_, mut response) = decode_response::<R>(self.response.clone(), self.version).unwrap();

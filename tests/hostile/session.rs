@@ -19,7 +19,7 @@ pub(crate) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) const SOON: Duration = Duration::from_millis(20);
 
 /// An attempt to connect that began before the server behaves again is over within a read's limit.
-const COMMON: [(&str, &str); 4] = [
+pub(crate) const COMMON: [(&str, &str); 4] = [
     ("request.timeout.ms", "4000"),
     ("receive.message.max.bytes", "1000000"),
     ("socket.connection.setup.timeout.ms", "3000"),
