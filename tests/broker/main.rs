@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client_bugs;
+mod consumer_bugs;
 mod consumer_group;
 mod producer;
 mod producer_back_pressure;
