@@ -24,6 +24,15 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Arc<str>> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|_| "it panicked".into())
 }
 
+/// What the leader gives to each member.
+#[derive(Debug)]
+pub(super) struct Dealt {
+    pub(super) assignments: Vec<SyncGroupRequestAssignment>,
+    /// Whether members are to give up partitions that nobody has got yet: another rebalance deals
+    /// them out.
+    pub(super) moves: bool,
+}
+
 pub(super) struct Assignors {
     list: Vec<Arc<dyn Assignor>>,
     protocol: RebalanceProtocol,
@@ -93,12 +102,14 @@ impl Assignors {
         name: &str,
         cluster: &ClusterTopics,
         members: &BTreeMap<String, MemberSubscription>,
-    ) -> Result<Vec<SyncGroupRequestAssignment>, Arc<str>> {
+    ) -> Result<Dealt, Arc<str>> {
         let Some(assignor) = self.find(name) else { return Err("there is no such one".into()) };
         let mut assignments = guarded(|| assignor.assign(cluster, members))?;
         assignments.retain(|member, _| members.contains_key(member));
+        let mut moves = false;
         if self.are_cooperative() {
             hold_back(&mut assignments, members);
+            moves = any_unassigned(&assignments, cluster, members);
         }
         let encode = |(member_id, assignment): (String, Assignment)| {
             let assignment = ConsumerProtocolAssignment::from(&assignment)
@@ -110,7 +121,8 @@ impl Assignors {
         for member in members.keys() {
             assignments.entry(member.clone()).or_default();
         }
-        assignments.into_iter().map(encode).collect()
+        let assignments = assignments.into_iter().map(encode).collect::<Result<_, Arc<str>>>()?;
+        Ok(Dealt { assignments, moves })
     }
 
     /// The assignor that the group uses is told what the member was given.
@@ -157,6 +169,22 @@ fn hold_back(
             free
         });
     }
+}
+
+/// Whether a partition that somebody says it owns, and that somebody wants, goes to nobody.
+fn any_unassigned(
+    assignments: &BTreeMap<String, Assignment>,
+    cluster: &ClusterTopics,
+    members: &BTreeMap<String, MemberSubscription>,
+) -> bool {
+    let assigned: BTreeSet<_> = assignments.values().flat_map(|share| &share.partitions).collect();
+    let wanted: BTreeSet<_> = members.values().flat_map(|member| &member.topics).collect();
+    let mut owned = members.values().flat_map(|member| &member.owned_partitions);
+    owned.any(|partition| {
+        !assigned.contains(partition)
+            && wanted.contains(&partition.topic)
+            && cluster.partitions(&partition.topic).any(|known| known == *partition)
+    })
 }
 
 /// What the members say of themselves. One whose bytes cannot be read gets nothing, and the rest of

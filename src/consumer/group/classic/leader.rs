@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::assignors::Dealt;
 use super::{Classic, Phase};
 use crate::consumer::group::assign::{ClusterTopics, MemberSubscription};
 use crate::consumer::group::shared::Shared;
 use crate::consumer::group::topics::TopicsView;
 use crate::error::GroupError;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, deadline};
 
 /// How long the leader waits at most until it is known of each topic whether it exists. Partitions
 /// that become known later bring about another rebalance.
@@ -61,9 +62,22 @@ pub(super) struct Watch {
     then: ClusterTopics,
     /// What has been compared with it.
     seen: Arc<TopicsView>,
+    /// When partitions that are on their way from one member to another, as far as is known, must
+    /// have brought about another rebalance.
+    moved_by: Option<Instant>,
 }
 
 impl Watch {
+    /// Whether partitions are nobody's: whoever was to give them up and to join again is taking longer
+    /// than a rebalance may. A static member that was started again does not know that it had to.
+    pub(super) fn has_lost_partitions(&mut self, at: Instant) -> bool {
+        self.moved_by.take_if(|moved_by| *moved_by <= at).is_some()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.moved_by
+    }
+
     /// Whether partitions came or went; and racks, if the group looks at them.
     pub(super) fn has_changed(&mut self, view: &Arc<TopicsView>, racks: bool) -> bool {
         if Arc::ptr_eq(&self.seen, view) {
@@ -83,12 +97,18 @@ impl Classic {
         };
         let Task { assignor, members, topics, skip, .. } = *task;
         let then = shared.topics.of(&topics);
-        let assignments =
-            if skip { Ok(Vec::new()) } else { self.assignors.assign(&assignor, &then, &members) };
-        match assignments {
-            Ok(assignments) => {
+        let dealt = if skip {
+            // What was on its way when the leader was started again is not known.
+            Ok(Dealt { assignments: Vec::new(), moves: self.assignors.are_cooperative() })
+        } else {
+            self.assignors.assign(&assignor, &then, &members)
+        };
+        match dealt {
+            Ok(Dealt { assignments, moves }) => {
                 tracing::debug!(group = %shared.config.group_id, %assignor, ?assignments, "leading");
-                self.watch = Some(Watch { topics, then, seen: Arc::clone(&shared.topics) });
+                let seen = Arc::clone(&shared.topics);
+                let moved_by = moves.then(|| deadline(at, shared.config.max_poll_interval));
+                self.watch = Some(Watch { topics, then, seen, moved_by });
                 self.sync(shared, assignor, assignments, at);
             }
             Err(cause) => {

@@ -20,7 +20,8 @@
 //! - UNKNOWN_MEMBER_ID and ILLEGAL_GENERATION mean that somebody else may own the partitions: they are
 //!   lost, not revoked.
 //! - The leader keeps watch over the topics of all members, and joins again when their partitions
-//!   change.
+//!   change; and, cooperatively, when partitions that were to move have not brought about the
+//!   rebalance that deals them out within `max.poll.interval.ms`.
 
 mod answers;
 mod assignors;
@@ -174,6 +175,11 @@ impl Classic {
         if matches!(self.phase, Phase::Out) && shared.wants_in() {
             shared.coordinator.want();
             self.phase = Phase::Waiting;
+        }
+        if matches!(self.phase, Phase::Stable)
+            && self.watch.as_mut().is_some_and(|watch| watch.has_lost_partitions(at))
+        {
+            self.rejoin_because("partitions that were to be given up are still nobody's");
         }
         if matches!(self.phase, Phase::Stable) && shared.ownership.is_settled() {
             self.prepare_rejoin(shared);
@@ -389,6 +395,9 @@ impl Machine for Classic {
         let step = match &self.phase {
             Phase::Waiting if may_join => self.retry_at,
             Phase::Assigning(task) => Some(task.until()),
+            Phase::Stable if self.leaving.is_none() => {
+                self.watch.as_ref().and_then(Watch::deadline)
+            }
             _ => None,
         };
         let is_in = !matches!(self.phase, Phase::Out) && self.leaving.is_none();

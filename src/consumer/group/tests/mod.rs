@@ -6,6 +6,7 @@ mod codes;
 mod coordinator;
 mod model;
 mod modern;
+mod moves;
 mod random;
 
 use std::collections::{BTreeMap, VecDeque};
