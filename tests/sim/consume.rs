@@ -124,6 +124,8 @@ impl Setting {
             topic: TOPIC,
             partitions: self.partitions,
             request_timeout: self.request_timeout,
+            members: 1,
+            group: "",
         }
     }
 }
@@ -134,7 +136,7 @@ fn roll(seed: u64, unclean: bool) -> (Setting, Plan) {
     let mut setting = Setting::roll(&mut dice.fork());
     setting.transactional &= !unclean;
     let lossy = if unclean { faults::UNCLEAN } else { &[] };
-    let kinds = [faults::NETWORK, faults::NODES, faults::CONSUMER, lossy].concat();
+    let kinds = [faults::NETWORK, faults::NODES, faults::CONSUMER, faults::LOGS, lossy].concat();
     let plan = Plan::roll(&mut dice.fork(), &setting.scope(), &kinds, 16, setting.heals_at);
     (setting, plan)
 }

@@ -43,6 +43,10 @@ pub(crate) enum Fault {
     EvictSessions(BrokerId),
     /// A node's replica of a partition copies nothing more until it is over.
     HoldReplica(&'static str, i32, BrokerId),
+    /// Everything between a client, by its number, and all nodes is lost: it goes on, and nobody hears of it.
+    Isolate(usize),
+    /// Another node coordinates the group.
+    MoveCoordinator(&'static str, BrokerId),
     /// The brokers misbehave on command.
     Broker(BrokerFault),
 }
@@ -71,6 +75,9 @@ pub(crate) struct Scope {
     pub(crate) topic: &'static str,
     pub(crate) partitions: i32,
     pub(crate) request_timeout: Duration,
+    /// How many clients there are, where several are members of a group.
+    pub(crate) members: usize,
+    pub(crate) group: &'static str,
 }
 
 /// One sort of fault: how to make one.
@@ -247,8 +254,7 @@ fn consumer_api(dice: &mut fastrand::Rng) -> ApiKey {
     }
 }
 
-/// Answers that are lost, late, empty or wrong, to a consumer's requests, and what happens to logs and sessions that a
-/// consumer has to get over without a loss.
+/// Answers that are lost, late, empty or wrong, to a consumer's requests, and sessions that are forgotten.
 pub(crate) const CONSUMER: &[Kind] = &[
     |dice, scope| {
         let fault = BrokerFault::drop_response(consumer_api(dice));
@@ -295,6 +301,10 @@ pub(crate) const CONSUMER: &[Kind] = &[
         (on_requests(dice, scope, BrokerFault::error(ApiKey::LIST_OFFSETS, code)), Duration::ZERO)
     },
     |dice, scope| (Fault::EvictSessions(node(dice, scope)), Duration::ZERO),
+];
+
+/// What happens to logs that a consumer has to get over without a loss.
+pub(crate) const LOGS: &[Kind] = &[
     |_, scope| (Fault::Compact(scope.topic), Duration::ZERO),
     |dice, scope| {
         let partition = dice.i32(0..scope.partitions);
@@ -311,3 +321,87 @@ pub(crate) const UNCLEAN: &[Kind] = &[|dice, scope| {
     let partition = dice.i32(0..scope.partitions);
     (Fault::Truncate(scope.topic, partition, dice.i64(1..30)), Duration::ZERO)
 }];
+
+/// Which of the APIs of a member.
+fn member_api(dice: &mut fastrand::Rng) -> ApiKey {
+    let apis = [
+        ApiKey::FIND_COORDINATOR,
+        ApiKey::JOIN_GROUP,
+        ApiKey::SYNC_GROUP,
+        ApiKey::HEARTBEAT,
+        ApiKey::LEAVE_GROUP,
+        ApiKey::CONSUMER_GROUP_HEARTBEAT,
+        ApiKey::OFFSET_COMMIT,
+        ApiKey::OFFSET_COMMIT,
+        ApiKey::OFFSET_FETCH,
+    ];
+    *dice.choice(&apis).expect("an api")
+}
+
+/// A code that a coordinator may answer one of these requests with, and that a member gets over.
+fn of_group(dice: &mut fastrand::Rng) -> (ApiKey, ErrorCode) {
+    let api = member_api(dice);
+    let absent = [
+        ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+        ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        ErrorCode::NOT_COORDINATOR,
+    ];
+    let more: &[ErrorCode] = match api {
+        ApiKey::JOIN_GROUP => &[ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::REBALANCE_IN_PROGRESS],
+        ApiKey::SYNC_GROUP | ApiKey::HEARTBEAT => &[
+            ErrorCode::UNKNOWN_MEMBER_ID,
+            ErrorCode::ILLEGAL_GENERATION,
+            ErrorCode::REBALANCE_IN_PROGRESS,
+        ],
+        ApiKey::CONSUMER_GROUP_HEARTBEAT => {
+            &[ErrorCode::UNKNOWN_MEMBER_ID, ErrorCode::FENCED_MEMBER_EPOCH]
+        }
+        ApiKey::OFFSET_COMMIT => &[
+            ErrorCode::UNKNOWN_MEMBER_ID,
+            ErrorCode::REBALANCE_IN_PROGRESS,
+            ErrorCode::REQUEST_TIMED_OUT,
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ],
+        ApiKey::OFFSET_FETCH => &[ErrorCode::UNSTABLE_OFFSET_COMMIT],
+        _ => &[],
+    };
+    (api, *dice.choice([&absent, more].concat().as_slice()).expect("a code"))
+}
+
+/// What goes wrong with a coordinator and between it and the members.
+pub(crate) const GROUP: &[Kind] = &[
+    |dice, scope| {
+        let longest = scope.request_timeout.as_millis() as u64 * 6;
+        (Fault::Isolate(dice.usize(0..scope.members)), MS(dice.u64(100..longest)))
+    },
+    |dice, scope| (Fault::MoveCoordinator(scope.group, node(dice, scope)), Duration::ZERO),
+    |dice, scope| {
+        let fault = BrokerFault::drop_response(member_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::delay_response(member_api(dice), a_while(dice, scope));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::delay_request(member_api(dice), a_while(dice, scope));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::close_before(member_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::close_after(member_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let (api, code) = of_group(dice);
+        (on_requests(dice, scope, BrokerFault::error(api, code)), Duration::ZERO)
+    },
+    // Done, and then an error all the same.
+    |dice, scope| {
+        let (api, code) = of_group(dice);
+        (on_requests(dice, scope, BrokerFault::error_after(api, code)), Duration::ZERO)
+    },
+];

@@ -128,7 +128,16 @@ impl World {
     }
 
     /// Runs until all clients have ended, at most for `limit` of virtual time.
-    pub(crate) fn run(mut self, limit: Duration) -> Run {
+    pub(crate) fn run(self, limit: Duration) -> Run {
+        self.run_watched(limit, |_, _| {})
+    }
+
+    /// The same, with `watch` looking at the cluster after each tick.
+    pub(crate) fn run_watched(
+        mut self,
+        limit: Duration,
+        mut watch: impl FnMut(&Cluster, Duration),
+    ) -> Run {
         let mut agenda = Agenda::new(&self.plan);
         let mut healed = false;
         let stuck = loop {
@@ -140,7 +149,9 @@ impl World {
                 healed = true;
                 self.heal();
             }
-            match self.sim.step() {
+            let step = self.sim.step();
+            watch(&self.client.cluster, self.sim.elapsed());
+            match step {
                 Ok(true) => break None,
                 Ok(false) if time > limit => break Some(format!("not at its end after {limit:?}")),
                 Ok(false) => {}
@@ -213,6 +224,11 @@ impl World {
                 let cluster = &self.client.cluster;
                 cluster.release_replicas(topic, *partition).expect("a partition");
             }
+            (Fault::Isolate(client), begins) => self.isolate(*client, begins),
+            (Fault::MoveCoordinator(group, node), _) => {
+                // Refused if the node does not run.
+                let _ = self.client.cluster.move_coordinator(group, *node);
+            }
             (Fault::Broker(fault), _) => self.client.cluster.inject(fault.clone()),
         }
     }
@@ -221,6 +237,17 @@ impl World {
     fn link(&mut self, node: BrokerId, change: impl Fn(&turmoil::Sim<'_>, &str, &str)) {
         for client in &self.clients {
             change(&self.sim, client, &host(node));
+        }
+    }
+
+    fn isolate(&self, client: usize, begins: bool) {
+        let client = &self.clients[client];
+        for node in self.up.keys().map(|&node| host(node)) {
+            if begins {
+                self.sim.partition(client.as_str(), node);
+            } else {
+                self.sim.repair(client.as_str(), node);
+            }
         }
     }
 

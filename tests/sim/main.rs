@@ -17,6 +17,7 @@
 
 mod consume;
 mod faults;
+mod groups;
 mod harness;
 mod history;
 mod invariants;

@@ -149,6 +149,8 @@ fn roll(seed: u64) -> (Setting, Plan) {
         topic: TOPIC,
         partitions: setting.partitions,
         request_timeout: setting.request_timeout,
+        members: 1,
+        group: "",
     };
     let kinds = [faults::NETWORK, faults::NODES, faults::PRODUCER].concat();
     let plan = Plan::roll(&mut dice.fork(), &scope, &kinds, 16, setting.heals_at);

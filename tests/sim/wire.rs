@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use milena::net::{Connect, Transport, connect_fn};
-use milena::protocol::header::{decode_request_header, decode_response};
+use milena::protocol::header::{RequestHeader, decode_request_header, decode_response};
 use milena::protocol::messages::produce::ProduceRequest;
 use milena::protocol::{ApiKey, Message, Reader};
 use milena::record::BatchHeader;
@@ -50,8 +50,12 @@ pub(crate) struct Batch {
     pub(crate) bytes: Bytes,
 }
 
+/// Somebody who hears each request as it leaves the client.
+type Ear = Arc<dyn Fn(&RequestHeader, &mut Reader) + Send + Sync>;
+
 #[derive(Default)]
 struct State {
+    ear: Option<Ear>,
     connects: Vec<Duration>,
     passed: Vec<Passed>,
     /// The Produce requests that are not answered yet, by connection and correlation id.
@@ -108,6 +112,11 @@ impl Wire {
     /// Forgets cuts that have not happened yet.
     pub(crate) fn clear_cuts(&self) {
         self.state.lock().cuts.clear();
+    }
+
+    /// Lets somebody hear each request, with its header and its body, as it leaves the client.
+    pub(crate) fn listen(&self, ear: impl Fn(&RequestHeader, &mut Reader) + Send + Sync + 'static) {
+        self.state.lock().ear = Some(Arc::new(ear));
     }
 
     /// All that passed, in order.
@@ -212,6 +221,10 @@ impl Tapped {
                 "connection {} > {api} v{version} #{} {length} bytes {digest:016x}",
                 self.id, header.correlation_id
             ));
+            let ear = self.wire.state.lock().ear.clone();
+            if let Some(ear) = ear {
+                ear(&header, &mut reader.clone());
+            }
             let batches =
                 if api == ApiKey::PRODUCE { batches(&mut reader, version) } else { Vec::new() };
             for Batch { partition, producer, base_sequence, count, .. } in &batches {
