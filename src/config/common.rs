@@ -74,7 +74,9 @@ properties! {
         30000, [0 ..= 9223372036854775807];
 
     /// The size in bytes of the socket's receive buffer (`SO_RCVBUF`); `None` (in Kafka's text
-    /// form, -1) leaves it to the operating system. Consumers have a default of 65536.
+    /// form, -1) leaves it to the operating system. Consumers leave it by default, **unlike Java's**:
+    /// 65536 keeps the system from growing it, at half the speed for twice the CPU with records of
+    /// 1 KiB, and a distant broker sends no more than that in a round trip.
     "receive.buffer.bytes" => receive_buffer_bytes: Option<u32> = 32768, [-1 ..= 2147483647];
 
     /// The largest response in bytes that is accepted; a longer one closes the connection. **Not a
@@ -190,10 +192,9 @@ impl FromStr for MetricsRecordingLevel {
 entry_points!(ClientConfig);
 
 impl ClientConfig {
-    /// The defaults of clients that read: Java's consumer has a larger receive buffer than its
-    /// producer.
+    /// The defaults of clients that read: the receive buffer may grow. (Java's have one of 65536.)
     pub(super) fn for_reading() -> Self {
-        Self { receive_buffer_bytes: Some(65536), ..Self::defaults() }
+        Self { receive_buffer_bytes: None, ..Self::defaults() }
     }
 
     /// Sees to it that a response with `fetch.max.bytes` of records, `needed` in all, is not too

@@ -368,8 +368,8 @@ fn set<C: Configuration>(
 fn check<C: Configuration>(cases: &[Case], start: fn() -> ConfigBuilder<C>) {
     for &(name, default, good, bad) in cases {
         let shown = builder::get(&start().config, name);
-        let reads = start().config.common().get("receive.buffer.bytes").unwrap() == "65536";
-        let default = if reads && name == "receive.buffer.bytes" { "65536" } else { default };
+        let reads = start().config.common().get("receive.buffer.bytes").unwrap() == "-1";
+        let default = if reads && name == "receive.buffer.bytes" { "-1" } else { default };
         assert_eq!(shown.as_deref(), Some(default), "{name}");
         for text in good {
             // Ten years is for ever.
