@@ -83,8 +83,10 @@ const CONSUMER: &str = "
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 23] = [
+const PURE: [&str; 25] = [
     "src/broker/group",
+    "src/broker/placement.rs",
+    "src/broker/txn",
     "src/types.rs",
     "src/config",
     "src/metrics",

@@ -10,6 +10,7 @@ use super::listener;
 use super::shared::{Clock, Shared};
 use super::state::{Defaults, Node, State};
 use super::topic_config::TopicConfig;
+use super::txn::TransactionSettings;
 use crate::types::BrokerId;
 
 /// `socket.request.max.bytes`
@@ -33,6 +34,7 @@ pub struct ClusterBuilder {
     auto_create_topics: bool,
     first_producer_epoch: i16,
     groups: GroupSettings,
+    transactions: TransactionSettings,
     fetch_session_slots: usize,
     rack_aware: bool,
     topic_configs: Vec<(String, String)>,
@@ -55,6 +57,7 @@ impl Default for ClusterBuilder {
             auto_create_topics: true,
             first_producer_epoch: 0,
             groups: GroupSettings::default(),
+            transactions: TransactionSettings::default(),
             fetch_session_slots: FETCH_SESSION_SLOTS,
             rack_aware: false,
             topic_configs: Vec::new(),
@@ -149,6 +152,28 @@ impl ClusterBuilder {
     /// The most members of a group (`group.max.size`, `group.consumer.max.size`). Default: any number.
     pub fn group_max_size(mut self, members: usize) -> Self {
         self.groups.max_size = members;
+        self
+    }
+
+    /// The level of the feature `transaction.version`, 0 to 2. Default: 2, as with Kafka since 4.0. With 2, clients that know
+    /// it get a new epoch with each transaction, and batches make their partitions part of it (KIP-890); below that,
+    /// partitions have to be added first.
+    pub fn transaction_version(mut self, level: i16) -> Self {
+        self.transactions.version = level;
+        self
+    }
+
+    /// The longest time-out that transactions may have (`transaction.max.timeout.ms`). Default: 15 minutes.
+    pub fn transaction_max_timeout(mut self, longest: Duration) -> Self {
+        self.transactions.max_timeout_ms = ms(longest);
+        self
+    }
+
+    /// How long after the end of a transaction its markers are written. Until then its producer is answered with
+    /// `CONCURRENT_TRANSACTIONS`, as happens with Kafka for some milliseconds. Default: none, so that it only happens
+    /// while a partition of the transaction has no leader or too few replicas in sync.
+    pub fn transaction_marker_delay(mut self, delay: Duration) -> Self {
+        self.transactions.marker_delay_ms = ms(delay);
         self
     }
 
@@ -248,6 +273,10 @@ impl ClusterBuilder {
         if self.first_producer_epoch < 0 {
             return invalid("a producer epoch is not negative".to_owned());
         }
+        if !(0..=2).contains(&self.transactions.version) {
+            let version = self.transactions.version;
+            return invalid(format!("transaction.version is 0 to 2, not {version}"));
+        }
         let mut topic = TopicConfig::default();
         for (name, value) in &self.topic_configs {
             if let Err(message) = topic.set(name, value) {
@@ -263,8 +292,13 @@ impl ClusterBuilder {
             rack_aware: self.rack_aware,
             topic,
             groups: self.groups.clone(),
+            transactions: self.transactions.clone(),
         })
     }
+}
+
+fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn system_time_ms() -> i64 {

@@ -2,6 +2,7 @@
 
 mod group_commands;
 mod log_commands;
+mod transaction_commands;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -52,9 +52,11 @@
 //! # What it does
 //! ApiVersions, Metadata (with automatic topic creation), Produce, Fetch, ListOffsets, OffsetForLeaderEpoch,
 //! InitProducerId, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup, ConsumerGroupHeartbeat, OffsetCommit,
-//! OffsetFetch, CreateTopics, CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders, leader epochs, topic ids,
-//! in-sync replicas, `min.insync.replicas`, size and time limits, the checks of idempotent producers, and the rules of
-//! consumer groups are Kafka's, and so are fetch sessions, isolation levels and racks.
+//! OffsetFetch, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, DescribeProducers, DescribeTransactions,
+//! ListTransactions, CreateTopics, CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders,
+//! leader epochs, topic ids, in-sync replicas, `min.insync.replicas`, size and time limits, the checks of idempotent
+//! producers, the rules of consumer groups, and those of transactions in both versions of their protocol (KIP-890 is the
+//! new one) are Kafka's, and so are fetch sessions, isolation levels and racks.
 //!
 //! # Where it differs from Kafka
 //! - Replicas are in step at once: the high watermark is the end of the log, and a change of leader loses nothing
@@ -65,8 +67,10 @@
 //!   empty, as with `group.consumer.migration.policy=disabled`.
 //! - A JoinGroup or SyncGroup whose client sends it again meanwhile is answered with `REBALANCE_IN_PROGRESS`, not left
 //!   without an answer.
-//! - No transaction coordinator, no security yet. `InitProducerId` with a transactional id gets
-//!   `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`; transactions are written by hand with a [`Writer`].
+//! - The markers of a transaction are written at its end, not some milliseconds later, unless
+//!   [`ClusterBuilder::transaction_marker_delay`] says so, or somebody has to lead first. A transaction that takes too long
+//!   is aborted when its time is up, not at the next look of every ten seconds. Transactional ids are kept for ever.
+//! - No security yet.
 //! - A batch that was written but is no longer among the last five of its producer is answered with
 //!   `DUPLICATE_SEQUENCE_NUMBER`, which tells the producer that nothing is lost. Current brokers say
 //!   `OUT_OF_ORDER_SEQUENCE_NUMBER`; a [`Fault`] can give that.
@@ -86,6 +90,7 @@ mod inspect;
 mod listener;
 mod log;
 mod partition;
+mod placement;
 mod producer_state;
 mod rack;
 mod recovery;
@@ -96,7 +101,7 @@ mod state;
 mod testing;
 mod topic_config;
 mod topic_spec;
-mod transactions;
+mod txn;
 mod validate;
 
 pub use self::builder::ClusterBuilder;
@@ -107,4 +112,5 @@ pub use self::faults::{Action, Fault};
 pub use self::group::{CommittedOffset, GroupDescription, GroupMember, GroupType};
 pub use self::inspect::{StoredBatch, StoredRecord};
 pub use self::topic_spec::TopicSpec;
+pub use self::txn::{TransactionDescription, TransactionState};
 pub use crate::protocol::ApiKey;

@@ -144,10 +144,11 @@ impl Partition {
                 Verdict::Duplicate(before) => return Ok(before),
             }
         }
+        let max_timestamp = valid.batch.max_timestamp;
         let base_offset = self.log.append(valid.batch, self.leader_epoch);
         let appended = Appended { base_offset, timestamp: valid.log_append_time };
         if let Some(sequenced) = &valid.sequenced
-            && self.producers.record(sequenced, appended)
+            && self.producers.record(sequenced, appended, max_timestamp)
         {
             self.stability.begin(sequenced.producer.id, base_offset);
         }
@@ -170,7 +171,7 @@ impl Partition {
         let bytes = marker.to_batch(now, producer).map_err(|_| ErrorCode::CORRUPT_MESSAGE)?;
         let batch = NewBatch { bytes, count: 1, max_timestamp: now };
         let offset = self.log.append(batch, self.leader_epoch);
-        if let Some(first) = self.producers.end(producer, marker.coordinator_epoch) {
+        if let Some(first) = self.producers.end(producer, marker.coordinator_epoch, now) {
             self.stability.end(first, offset, marker.committed);
         }
         Ok(offset)

@@ -98,6 +98,19 @@ struct ProducerState {
     batches: VecDeque<KnownBatch>,
     /// The first offset of the transaction that is open.
     open: Option<i64>,
+    /// The greatest of the last batch, or that of the marker after it.
+    last_timestamp: i64,
+}
+
+/// What is told of a producer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) producer: ProducerIdentity,
+    pub(crate) last_sequence: Option<i32>,
+    pub(crate) last_timestamp: i64,
+    pub(crate) coordinator_epoch: i32,
+    /// The first offset of the transaction that is open.
+    pub(crate) open: Option<i64>,
 }
 
 /// The producers of one partition.
@@ -148,8 +161,14 @@ impl ProducerStates {
     }
 
     /// Remembers a batch that was appended, and says whether it is the first of a transaction.
-    pub(crate) fn record(&mut self, batch: &Sequenced, appended: Appended) -> bool {
+    pub(crate) fn record(
+        &mut self,
+        batch: &Sequenced,
+        appended: Appended,
+        max_timestamp: i64,
+    ) -> bool {
         let state = self.in_epoch(batch.producer);
+        state.last_timestamp = max_timestamp;
         if state.batches.len() == BATCHES_KEPT {
             state.batches.pop_front();
         }
@@ -169,12 +188,29 @@ impl ProducerStates {
             coordinator_epoch: -1,
             batches: VecDeque::with_capacity(BATCHES_KEPT),
             open: None,
+            last_timestamp: -1,
         });
         if state.epoch != epoch {
             state.epoch = epoch;
             state.batches.clear();
         }
         state
+    }
+
+    /// All producers, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Known> {
+        self.by_id.iter().map(|(&id, state)| Known {
+            producer: ProducerIdentity { id, epoch: state.epoch },
+            last_sequence: state.batches.back().map(|batch| batch.last),
+            last_timestamp: state.last_timestamp,
+            coordinator_epoch: state.coordinator_epoch,
+            open: state.open,
+        })
+    }
+
+    /// Whether anything is known of the producer.
+    pub(crate) fn knows(&self, producer_id: i64) -> bool {
+        self.by_id.contains_key(&producer_id)
     }
 
     /// The first offset of the transaction that the producer has open here.
@@ -214,8 +250,10 @@ impl ProducerStates {
         &mut self,
         producer: ProducerIdentity,
         coordinator_epoch: i32,
+        timestamp: i64,
     ) -> Option<i64> {
         let state = self.in_epoch(producer);
+        state.last_timestamp = timestamp;
         state.coordinator_epoch = coordinator_epoch;
         state.open.take()
     }

@@ -25,7 +25,8 @@ fn replay(batch: &LoggedBatch, producers: &mut ProducerStates, stability: &mut S
     let producer = header.producer;
     if header.attributes.is_control() {
         if let Some(marker) = marker_of(batch)
-            && let Some(first) = producers.end(producer, marker.coordinator_epoch)
+            && let Some(first) =
+                producers.end(producer, marker.coordinator_epoch, batch.max_timestamp)
         {
             stability.end(first, batch.last_offset, marker.committed);
         }
@@ -42,7 +43,7 @@ fn replay(batch: &LoggedBatch, producers: &mut ProducerStates, stability: &mut S
         TimestampType::CreateTime => -1,
     };
     let appended = Appended { base_offset: batch.base_offset, timestamp };
-    if producers.record(&sequenced, appended) {
+    if producers.record(&sequenced, appended, batch.max_timestamp) {
         stability.begin(producer.id, batch.base_offset);
     }
 }

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::state::State;
-use crate::time::Instant;
+use crate::time::{Duration, Instant, deadline};
 
 /// The wall clock, derived from tokio's: under paused or simulated time the two go together.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +66,37 @@ impl Shared {
         f(&mut self.state.lock())
     }
 
-    /// Changes the state and wakes those who wait.
+    /// Changes the state, with what becomes of transactions by that, and wakes those who wait.
     pub(crate) fn change<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        let result = self.with(f);
+        let result = self.with(|state| {
+            let result = f(state);
+            if state.transactions.is_unsettled() {
+                state.settle_transactions(self.clock.now_ms());
+            }
+            result
+        });
         self.changed.notify_waiters();
         self.groups.notify_waiters();
         result
+    }
+
+    /// Does what time has brought to transactions.
+    pub(crate) fn settle_transactions(&self) {
+        let settle = |state: &mut State| {
+            state.transactions.is_unsettled() && state.settle_transactions(self.clock.now_ms())
+        };
+        if self.with(settle) {
+            self.changed.notify_waiters();
+            self.groups.notify_waiters();
+        }
+    }
+
+    /// When time will bring something to transactions.
+    pub(crate) fn next_settlement(&self) -> Option<Instant> {
+        let now = self.clock.now_ms();
+        let at = self.with(|state| state.transactions.next_deadline(now))?;
+        let wait = Duration::from_millis(at.saturating_sub(now).unsigned_abs());
+        Some(deadline(Instant::now(), wait))
     }
 
     /// Does what time has brought to a group.

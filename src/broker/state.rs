@@ -4,6 +4,7 @@
 //! a node answers to a request is decided in the handlers.
 
 mod groups;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,14 +13,14 @@ use super::events::{Event, Events};
 use super::faults::Faults;
 use super::fetch_session::FetchSessions;
 use super::group::{GroupSettings, Groups};
-use super::partition::{Partition, ValidBatch};
-use super::producer_state::Appended;
+use super::partition::Partition;
 use super::topic_config::{TopicConfig, illegal_name};
-use super::transactions::Transactions;
+use super::txn::{TransactionSettings, Transactions};
 use crate::error::ErrorCode;
 use crate::protocol::ApiKey;
-use crate::record::EndTxnMarker;
-use crate::types::{BrokerId, ProducerIdentity, TopicId, TopicPartition};
+use crate::types::{BrokerId, TopicId, TopicPartition};
+
+pub(crate) use self::transactions::Origin;
 
 /// The most partitions a topic may have: enough for any test, and a bound on what one request can allocate.
 const MAX_PARTITIONS: usize = 100_000;
@@ -70,6 +71,7 @@ pub(crate) struct Defaults {
     pub(crate) rack_aware: bool,
     pub(crate) topic: TopicConfig,
     pub(crate) groups: GroupSettings,
+    pub(crate) transactions: TransactionSettings,
 }
 
 /// Where the partitions of a new topic go.
@@ -97,7 +99,6 @@ pub(crate) struct State {
     pub(crate) requests: HashMap<ApiKey, u64>,
     topics: BTreeMap<String, Topic>,
     names: HashMap<TopicId, String>,
-    next_producer_id: i64,
     rng: fastrand::Rng,
 }
 
@@ -112,6 +113,8 @@ impl State {
         }
         let ids: Vec<BrokerId> = nodes.keys().copied().collect();
         let groups = Groups::new(&ids, defaults.groups.clone(), rng.fork());
+        let settings = defaults.transactions.clone();
+        let transactions = Transactions::new(&ids, settings, defaults.first_producer_epoch);
         let slots = defaults.fetch_session_slots;
         let sessions = |&node: &BrokerId| (node, FetchSessions::new(slots, rng.u64(..)));
         let fetch_sessions = nodes.keys().map(sessions).collect();
@@ -123,11 +126,10 @@ impl State {
             events,
             groups,
             faults: Faults::default(),
-            transactions: Transactions::default(),
+            transactions,
             requests: HashMap::new(),
             topics: BTreeMap::new(),
             names: HashMap::new(),
-            next_producer_id: 0,
             rng,
         }
     }
@@ -164,13 +166,6 @@ impl State {
 
     pub(crate) fn partitions_mut(&mut self, topic: &str) -> Option<&mut [Partition]> {
         self.topics.get_mut(topic).map(|topic| topic.partitions.as_mut_slice())
-    }
-
-    /// A producer id that was never given before.
-    pub(crate) fn new_producer(&mut self) -> ProducerIdentity {
-        let id = self.next_producer_id;
-        self.next_producer_id += 1;
-        ProducerIdentity { id, epoch: self.defaults.first_producer_epoch }
     }
 
     /// Creates a topic, or with `validate_only` says whether it could be created.
@@ -348,6 +343,7 @@ impl State {
         self.change_leaders(|partition| partition.node_stopped(id));
         let running: BTreeSet<BrokerId> = self.live().map(|(id, _)| id).collect();
         self.groups.node_stopped(id, &running);
+        self.transactions.placement.node_stopped(id, &running);
         true
     }
 
@@ -361,6 +357,7 @@ impl State {
         let live = self.live().map(|(id, _)| id).collect();
         self.change_leaders(|partition| partition.node_started(id, &live));
         self.groups.node_started(id);
+        self.transactions.placement.node_started(id);
         true
     }
 
@@ -376,40 +373,6 @@ impl State {
                 }
             }
         }
-    }
-
-    /// Appends a batch. The first of a transaction in its partition must be of one that is open (KIP-890).
-    pub(crate) fn append(
-        &mut self,
-        to: &TopicPartition,
-        valid: ValidBatch,
-    ) -> Result<Appended, ErrorCode> {
-        let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-        let topic = self.topics.get_mut(&to.topic).ok_or(unknown)?;
-        let index = usize::try_from(to.partition).map_err(|_| unknown)?;
-        let partition = topic.partitions.get_mut(index).ok_or(unknown)?;
-        let transactional = valid.sequenced.filter(|sequenced| sequenced.transactional);
-        if let Some(batch) = transactional.filter(|b| !partition.producers.is_open(b.producer)) {
-            self.transactions.enroll(batch.producer, to.clone())?;
-        }
-        partition.append(valid, &topic.config)
-    }
-
-    /// Ends a producer's transaction: a marker goes to each partition that it wrote to and that is still there. `now` is
-    /// in milliseconds since the epoch.
-    pub(crate) fn end_transaction(
-        &mut self,
-        producer: ProducerIdentity,
-        committed: bool,
-        now: i64,
-    ) -> Result<(), ErrorCode> {
-        let marker = EndTxnMarker { committed, coordinator_epoch: 0 };
-        for to in self.transactions.end(producer)? {
-            if let Some(partition) = self.partition_mut(&to.topic, to.partition) {
-                partition.write_marker(producer, marker, now)?;
-            }
-        }
-        Ok(())
     }
 
     /// An unclean election; see [`Partition::elect_uncleanly`]. Gives where the log ends now.

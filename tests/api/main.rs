@@ -49,6 +49,8 @@ fn types_cross_threads_and_print() {
     shared::<broker::GroupMember>();
     shared::<broker::GroupType>();
     shared::<broker::CommittedOffset>();
+    shared::<broker::TransactionDescription>();
+    shared::<broker::TransactionState>();
     shared::<TypedProducer<serialize::StringSerializer, serialize::VoidSerializer>>();
     shared::<serialize::SerializeWith<str, fn(&str)>>();
     shared::<Metric>();

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Cluster;
 use crate::broker::error::ClusterError;
-use crate::broker::state::{Refusal, State};
+use crate::broker::state::{Origin, Refusal, State};
 use crate::broker::validate::{Rejected, Rules, validate};
 use crate::error::ErrorCode;
 use crate::record::{BatchBuilder, Codec, RecordError};
@@ -123,7 +123,9 @@ impl Writer {
     /// [`ClusterError::Refused`] with `CONCURRENT_TRANSACTIONS` if one is open.
     pub fn begin(&mut self) -> Result<(), ClusterError> {
         let producer = self.producer;
-        self.cluster.state(|state| state.transactions.begin(producer)).map_err(refused)?;
+        self.cluster
+            .state(|state| state.transactions.by_command.begin(producer))
+            .map_err(refused)?;
         self.in_transaction = true;
         Ok(())
     }
@@ -158,7 +160,8 @@ impl Writer {
             let rules =
                 Rules { config, version: PRODUCE_VERSION, now, records: true, transactional: true };
             let valid = validate(Some(batch.bytes()), rules)?;
-            state.append(&to, valid).map_err(Rejected::from)
+            let origin = Origin { transactional_id: None, version: PRODUCE_VERSION, now };
+            state.append(&to, valid, origin).map_err(Rejected::from)
         });
         let appended =
             appended.map_err(|Rejected { code, message, .. }| Refusal { code, message })?;
@@ -188,7 +191,7 @@ impl Writer {
         let now = self.time.unwrap_or_else(|| shared.clock.now_ms());
         let producer = self.producer;
         self.in_transaction = false;
-        shared.change(|state| state.end_transaction(producer, committed, now)).map_err(refused)
+        shared.change(|state| state.end_by_command(producer, committed, now)).map_err(refused)
     }
 }
 

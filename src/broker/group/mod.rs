@@ -9,7 +9,7 @@ mod inspect;
 mod members;
 mod modern;
 mod offsets;
-mod placement;
+mod transactional;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use self::modern::{ConsumerGroup, Heartbeat};
 pub(crate) use self::modern::{Slot, TopicView};
 pub use self::offsets::CommittedOffset;
 pub(crate) use self::offsets::Offsets;
-use self::placement::Placement;
+use crate::broker::placement::Placement;
 use crate::error::ErrorCode;
 use crate::protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,

@@ -1,8 +1,12 @@
 //! The committed offsets of a group. They do not expire, and outlive everything but their topic and their group.
+//!
+//! Those of a transaction that is open stand aside. They count when it is committed, unless what was written later counts
+//! already (`OffsetMetadataManager`); until then readers who want what is stable are told so.
 
 use std::collections::BTreeMap;
 
 use crate::error::ErrorCode;
+use crate::types::TopicPartition;
 
 /// `offset.metadata.max.bytes`, which Kafka counts in the characters of Java.
 const MAX_METADATA: usize = 4096;
@@ -34,15 +38,66 @@ impl CommittedOffset {
     }
 }
 
+/// An offset in its place in the order of all that were written.
+#[derive(Debug)]
+struct Pending {
+    order: u64,
+    committed: CommittedOffset,
+}
+
 /// By topic, then by partition.
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
     by_topic: BTreeMap<String, BTreeMap<i32, CommittedOffset>>,
+    /// In which place each of those was written.
+    orders: BTreeMap<TopicPartition, u64>,
+    /// Those of open transactions, by producer id.
+    pending: BTreeMap<i64, BTreeMap<TopicPartition, Pending>>,
+    written: u64,
 }
 
 impl Offsets {
     pub(crate) fn store(&mut self, topic: &str, partition: i32, committed: CommittedOffset) {
-        self.by_topic.entry(topic.to_owned()).or_default().insert(partition, committed);
+        let order = self.next_order();
+        self.count(TopicPartition::new(topic, partition), Pending { order, committed });
+    }
+
+    /// Stores an offset as part of a producer's transaction.
+    pub(super) fn store_pending(
+        &mut self,
+        producer_id: i64,
+        to: TopicPartition,
+        committed: CommittedOffset,
+    ) {
+        let order = self.next_order();
+        self.pending.entry(producer_id).or_default().insert(to, Pending { order, committed });
+    }
+
+    /// A producer's transaction has ended.
+    pub(super) fn end_transaction(&mut self, producer_id: i64, committed: bool) {
+        let pending = self.pending.remove(&producer_id).unwrap_or_default();
+        for (to, pending) in pending.into_iter().filter(|_| committed) {
+            if self.orders.get(&to).is_none_or(|&order| order < pending.order) {
+                self.count(to, pending);
+            }
+        }
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.written += 1;
+        self.written
+    }
+
+    fn count(&mut self, to: TopicPartition, Pending { order, committed }: Pending) {
+        let of_topic = self.by_topic.entry(to.topic.clone()).or_default();
+        of_topic.insert(to.partition, committed);
+        self.orders.insert(to, order);
+    }
+
+    /// Whether an open transaction may change the offset of a partition.
+    pub(crate) fn is_unstable(&self, topic: &str, partition: i32) -> bool {
+        let concerns = |to: &TopicPartition| to.topic == topic && to.partition == partition;
+        self.pending.values().any(|pending| pending.keys().any(concerns))
     }
 
     pub(crate) fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {
@@ -55,6 +110,10 @@ impl Offsets {
 
     pub(super) fn forget_topic(&mut self, topic: &str) {
         self.by_topic.remove(topic);
+        self.orders.retain(|to, _| to.topic != topic);
+        for pending in self.pending.values_mut() {
+            pending.retain(|to, _| to.topic != topic);
+        }
     }
 }
 
@@ -81,5 +140,35 @@ mod tests {
         assert_eq!(offsets.get("t", 1), None);
         offsets.forget_topic("t");
         assert_eq!(offsets.iter().count(), 0);
+    }
+
+    #[test]
+    fn offsets_of_a_transaction_count_when_it_is_committed_and_nothing_later_does() {
+        let commit = |offset| CommittedOffset::new(offset, -1, None).unwrap();
+        let to = |partition| TopicPartition::new("t", partition);
+        let mut offsets = Offsets::default();
+        offsets.store("t", 0, commit(1));
+        offsets.store_pending(7, to(0), commit(2));
+        offsets.store_pending(7, to(1), commit(3));
+        offsets.store_pending(8, to(1), commit(4));
+        offsets.store("t", 0, commit(5));
+        let told = |offsets: &Offsets, p| offsets.get("t", p).map(|committed| committed.offset);
+        assert_eq!((told(&offsets, 0), told(&offsets, 1)), (Some(5), None));
+        assert!(offsets.is_unstable("t", 0) && offsets.is_unstable("t", 1));
+        assert!(!offsets.is_unstable("t", 2) && !offsets.is_unstable("u", 0));
+        offsets.end_transaction(8, true);
+        assert_eq!(told(&offsets, 1), Some(4));
+        assert!(offsets.is_unstable("t", 1), "the other is open");
+        offsets.end_transaction(7, true);
+        assert_eq!((told(&offsets, 0), told(&offsets, 1)), (Some(5), Some(4)), "both are later");
+        assert!(!offsets.is_unstable("t", 0));
+        offsets.store_pending(7, to(0), commit(6));
+        offsets.end_transaction(7, false);
+        offsets.end_transaction(7, true);
+        assert_eq!(told(&offsets, 0), Some(5), "an abort discards");
+        offsets.store_pending(7, to(0), commit(6));
+        offsets.forget_topic("t");
+        offsets.end_transaction(7, true);
+        assert_eq!(told(&offsets, 0), None);
     }
 }

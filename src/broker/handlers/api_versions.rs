@@ -15,8 +15,10 @@ use crate::types::TopicPartition;
 const PRODUCE_ADVERTISED_FROM: i16 = 0;
 /// From this version on features may begin at level 0.
 const LEVEL_0_FROM: i16 = 4;
-/// The feature that stands for the new group protocol (KIP-848).
-const GROUP_VERSION: &str = "group.version";
+/// The feature that stands for the new group protocol (KIP-848), and its highest level.
+const GROUP_VERSION: (&str, i16) = ("group.version", 1);
+/// The feature whose level 2 stands for the new transaction protocol (KIP-890).
+const TRANSACTION_VERSION: (&str, i16) = ("transaction.version", 2);
 
 impl Handle for ApiVersionsRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<ApiVersionsResponse> {
@@ -39,11 +41,7 @@ impl Handle for ApiVersionsRequest {
             api_keys: SERVED.iter().copied().map(advertised).collect(),
             supported_features: supported_features(cx.version),
             finalized_features_epoch: 0,
-            finalized_features: vec![FinalizedFeatureKey {
-                name: GROUP_VERSION.to_owned(),
-                max_version_level: 1,
-                min_version_level: 1,
-            }],
+            finalized_features: cx.shared.with(|state| finalized_features(state)),
             ..Default::default()
         })
     }
@@ -58,8 +56,26 @@ fn supported_features(version: i16) -> Vec<SupportedFeatureKey> {
     if version < LEVEL_0_FROM {
         return Vec::new();
     }
-    let name = GROUP_VERSION.to_owned();
-    vec![SupportedFeatureKey { name, min_version: 0, max_version: 1 }]
+    let supported = |(name, max_version): (&str, i16)| SupportedFeatureKey {
+        name: name.to_owned(),
+        min_version: 0,
+        max_version,
+    };
+    [GROUP_VERSION, TRANSACTION_VERSION].map(supported).into()
+}
+
+/// A feature at level 0 is not there.
+fn finalized_features(state: &State) -> Vec<FinalizedFeatureKey> {
+    let levels = [
+        (GROUP_VERSION.0, GROUP_VERSION.1),
+        (TRANSACTION_VERSION.0, state.transactions.settings.version),
+    ];
+    let finalized = |(name, level): (&str, i16)| FinalizedFeatureKey {
+        name: name.to_owned(),
+        max_version_level: level,
+        min_version_level: level,
+    };
+    levels.into_iter().filter(|&(_, level)| level > 0).map(finalized).collect()
 }
 
 fn advertised((api, versions): (ApiKey, VersionRange)) -> ApiVersion {

@@ -59,8 +59,11 @@ impl Handle for FetchRequest {
             if let Some(response) = response {
                 return Answer::Respond(response);
             }
+            // An end of a transaction that time brings is worth a look too.
+            let until = cx.shared.next_settlement().map_or(deadline, |at| at.min(deadline));
             // Either way the next look decides.
-            let _ = tokio::time::timeout_at(deadline, changed).await;
+            let _ = tokio::time::timeout_at(until, changed).await;
+            cx.shared.settle_transactions();
         }
     }
 

@@ -1,7 +1,7 @@
 //! FindCoordinator: which node coordinates a group, a transactional id or a share group.
 //!
-//! A group belongs to whom [`Placement`](crate::broker::group) says. Any other key always belongs to the same node while
-//! that one runs, and to the next running one after it otherwise.
+//! A group or transactional id belongs to whom its [`Placement`](crate::broker::placement) says. Any other key always
+//! belongs to the same node while that one runs, and to the next running one after it otherwise.
 
 use super::{Answer, Context, Handle, endpoint};
 use crate::broker::state::State;
@@ -14,6 +14,7 @@ use crate::types::{BrokerId, TopicPartition};
 /// Group, transaction, share group.
 const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=2;
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 /// From this version on several keys are asked for at once (KIP-699).
 const BATCHED_FROM: i16 = 4;
 
@@ -74,8 +75,13 @@ fn coordinator(
     key_type: i8,
     key: &str,
 ) -> Result<(BrokerId, (String, i32)), ErrorCode> {
-    if key_type == GROUP {
-        let id = state.groups.placement.coordinator(key);
+    let placement = match key_type {
+        GROUP => Some(&state.groups.placement),
+        TRANSACTION => Some(&state.transactions.placement),
+        _ => None,
+    };
+    if let Some(placement) = placement {
+        let id = placement.coordinator(key);
         let found = id.and_then(|id| Some((id, endpoint(state.nodes.get(&id)?))));
         return found.ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE);
     }

@@ -1,30 +1,34 @@
-//! InitProducerId: a producer id for an idempotent producer.
+//! InitProducerId: who an idempotent or transactional producer is.
 //!
 //! As in Kafka's `TransactionCoordinator`, a producer without a transactional id is given a new producer id each time,
 //! whatever id and epoch it names: it bumps its epoch by itself (KIP-360). Its epoch is 0, unless a test wants another.
-//! Transactions are not there yet; a transactional id is refused with `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, which no
-//! client retries.
+//! With a transactional id the coordinator decides; see [`Transaction`](crate::broker::txn).
 
 use super::{Answer, Context, Handle};
 use crate::broker::state::State;
+use crate::broker::txn::Init;
 use crate::error::ErrorCode;
 use crate::protocol::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::types::{ProducerIdentity, TopicPartition};
 
+/// From this version on the client knows `PRODUCER_FENCED`.
+const FENCED_FROM: i16 = 4;
+
 impl Handle for InitProducerIdRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<InitProducerIdResponse> {
-        let result = cx.apply(None, || {
-            match (self.producer_id, self.producer_epoch) {
-                (-1, -1) => {}
-                (-1, _) | (_, -1) => return Err(ErrorCode::INVALID_REQUEST),
-                _ => {}
-            }
-            match self.transactional_id.as_deref() {
-                None => Ok(cx.shared.with(State::new_producer)),
-                Some("") => Err(ErrorCode::INVALID_REQUEST),
-                Some(_) => Err(ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
-            }
-        });
+        let named = ProducerIdentity { id: self.producer_id, epoch: self.producer_epoch };
+        let expected = match (named.id, named.epoch) {
+            (-1, -1) => Ok(None),
+            (-1, _) | (_, -1) => Err(ErrorCode::INVALID_REQUEST),
+            _ => Ok(Some(named)),
+        };
+        let timeout_ms = self.transaction_timeout_ms;
+        let result = match self.transactional_id.as_deref() {
+            None => cx.apply(None, || expected.map(|_| cx.shared.with(State::new_producer))),
+            Some(id) => cx.coordinate_transaction(id, FENCED_FROM, |state, now| {
+                state.transactions.init(id, Init { timeout_ms, expected: expected? }, now)
+            }),
+        };
         Answer::Respond(match result {
             Ok(ProducerIdentity { id, epoch }) => InitProducerIdResponse {
                 producer_id: id,

@@ -5,11 +5,14 @@
 //!                          | no: close                       | error code: the handler puts it in place of its own
 //! ```
 
+mod add_to_txn;
 mod api_versions;
 mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod describe_producers;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod groups;
@@ -20,6 +23,8 @@ mod offset_commit;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod transactions;
+mod txn_offset_commit;
 
 use std::time::Duration;
 
@@ -32,15 +37,18 @@ use super::state::{Node, State};
 use crate::error::ErrorCode;
 use crate::protocol::header::{RequestHeader, decode_request_header, encode_response};
 use crate::protocol::messages::{
+    add_offsets_to_txn::AddOffsetsToTxnRequest, add_partitions_to_txn::AddPartitionsToTxnRequest,
     api_versions::ApiVersionsRequest, consumer_group_heartbeat::ConsumerGroupHeartbeatRequest,
     create_partitions::CreatePartitionsRequest, create_topics::CreateTopicsRequest,
-    delete_topics::DeleteTopicsRequest, fetch::FetchRequest,
-    find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
+    delete_topics::DeleteTopicsRequest, describe_producers::DescribeProducersRequest,
+    describe_transactions::DescribeTransactionsRequest, end_txn::EndTxnRequest,
+    fetch::FetchRequest, find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
     init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest,
-    leave_group::LeaveGroupRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    leave_group::LeaveGroupRequest, list_offsets::ListOffsetsRequest,
+    list_transactions::ListTransactionsRequest, metadata::MetadataRequest,
     offset_commit::OffsetCommitRequest, offset_fetch::OffsetFetchRequest,
     offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest,
-    sync_group::SyncGroupRequest,
+    sync_group::SyncGroupRequest, txn_offset_commit::TxnOffsetCommitRequest,
 };
 use crate::protocol::{ApiKey, Message, Reader, Request, VersionRange};
 use crate::types::{BrokerId, TopicPartition};
@@ -190,6 +198,13 @@ served! {
     OffsetForLeaderEpochRequest,
     CreatePartitionsRequest,
     ConsumerGroupHeartbeatRequest,
+    AddPartitionsToTxnRequest,
+    AddOffsetsToTxnRequest,
+    EndTxnRequest,
+    TxnOffsetCommitRequest,
+    DescribeProducersRequest,
+    DescribeTransactionsRequest,
+    ListTransactionsRequest,
 }
 
 /// Whether a request does nothing but read, and may wait for long.
@@ -222,6 +237,7 @@ async fn serve<R: Handle>(
     mut body: Reader,
 ) -> Result<Reply, Close> {
     let version = header.api_version;
+    shared.settle_transactions();
     let request = R::decode(&mut body, version).map_err(|error| Close(error.to_string()))?;
     // The body shares the frame's memory, which nothing but stored records may hold on to.
     drop(body);

@@ -1,10 +1,10 @@
 //! OffsetFetch: the committed offsets of groups, of given partitions or of all.
 //!
 //! Before version 8 of one group, from there on of several; both are answered in the form of the newer ones and put into
-//! the older form if need be. `require_stable` changes nothing, since no commit is ever part of an open transaction.
+//! the older form if need be. Who wants what is stable (KIP-447) waits for transactions that are open.
 
 use super::{Answer, Context, Handle};
-use crate::broker::group::CommittedOffset;
+use crate::broker::group::{CommittedOffset, Group};
 use crate::broker::state::State;
 use crate::error::ErrorCode;
 use crate::protocol::messages::offset_fetch::{
@@ -25,7 +25,8 @@ const GROUP_ERROR_FROM: i16 = 2;
 impl Handle for OffsetFetchRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<OffsetFetchResponse> {
         if cx.version >= SEVERAL_FROM {
-            let groups = self.groups.iter().map(|asked| of_group(cx, asked)).collect();
+            let stable = self.require_stable;
+            let groups = self.groups.iter().map(|asked| of_group(cx, asked, stable)).collect();
             return Answer::Respond(OffsetFetchResponse { groups, ..Default::default() });
         }
         let topics = self.topics.map(|topics| {
@@ -38,7 +39,7 @@ impl Handle for OffsetFetchRequest {
         });
         let asked =
             OffsetFetchRequestGroup { group_id: self.group_id, topics, ..Default::default() };
-        Answer::Respond(older_form(cx.version, of_group(cx, &asked), &asked))
+        Answer::Respond(older_form(cx.version, of_group(cx, &asked, self.require_stable), &asked))
     }
 
     fn names(&self, state: &State, partition: &TopicPartition) -> bool {
@@ -52,15 +53,20 @@ impl Handle for OffsetFetchRequest {
     }
 }
 
-fn of_group(cx: &Context<'_>, asked: &OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+fn of_group(
+    cx: &Context<'_>,
+    asked: &OffsetFetchRequestGroup,
+    stable: bool,
+) -> OffsetFetchResponseGroup {
     let group_id = asked.group_id.clone();
     let told = cx.shared.change_groups(|state, now| {
         may_fetch(cx, state, now, asked)?;
         Ok(match &asked.topics {
             Some(topics) => {
-                topics.iter().map(|topic| of_topic(cx, state, &group_id, topic)).collect()
+                let of_group = state.groups.get(&group_id);
+                topics.iter().map(|topic| of_topic(cx, state, (of_group, stable), topic)).collect()
             }
-            None => of_all(cx, state, &group_id),
+            None => of_all(cx, state, &group_id, stable),
         })
     });
     match told {
@@ -86,7 +92,7 @@ fn may_fetch(
 fn of_topic(
     cx: &Context<'_>,
     state: &State,
-    group: &str,
+    (group, stable): (Option<&Group>, bool),
     asked: &OffsetFetchRequestTopics,
 ) -> OffsetFetchResponseTopics {
     let by_id = cx.version >= BY_ID_FROM;
@@ -94,7 +100,9 @@ fn of_topic(
     let one = |&index: &i32| {
         let committed = cx.apply(name.map(|name| (name, index)), || {
             let name = name.ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
-            Ok(state.groups.get(group).and_then(|group| group.offsets.get(name, index)))
+            let Some(group) = group else { return Ok(None) };
+            check_stable(group, (name, index), stable)?;
+            Ok(group.offsets.get(name, index))
         });
         shown(index, committed)
     };
@@ -105,12 +113,27 @@ fn of_topic(
     }
 }
 
-fn of_all(cx: &Context<'_>, state: &State, group: &str) -> Vec<OffsetFetchResponseTopics> {
+fn check_stable(group: &Group, (topic, index): (&str, i32), stable: bool) -> Result<(), ErrorCode> {
+    if stable && group.offsets.is_unstable(topic, index) {
+        Err(ErrorCode::UNSTABLE_OFFSET_COMMIT)
+    } else {
+        Ok(())
+    }
+}
+
+fn of_all(
+    cx: &Context<'_>,
+    state: &State,
+    group: &str,
+    stable: bool,
+) -> Vec<OffsetFetchResponseTopics> {
     let Some(group) = state.groups.get(group) else { return Vec::new() };
     let known = group.offsets.iter().filter_map(|(topic, offsets)| {
         let topic_id = state.topic(topic)?.id;
         let shown = |(&index, committed)| {
-            let committed = cx.apply(Some((topic, index)), || Ok(Some(committed)));
+            let committed = cx.apply(Some((topic, index)), || {
+                check_stable(group, (topic, index), stable).map(|()| Some(committed))
+            });
             shown(index, committed)
         };
         let partitions = offsets.iter().map(shown).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Answer, Context, Handle, endpoint};
 use crate::broker::partition::ValidBatch;
 use crate::broker::producer_state::Appended;
-use crate::broker::state::State;
+use crate::broker::state::{Origin, State};
 use crate::broker::topic_config::TopicConfig;
 use crate::broker::validate::{Rejected, Rules, validate};
 use crate::error::ErrorCode;
@@ -26,7 +26,8 @@ const LEADER_HINT_FROM: i16 = 10;
 
 impl Handle for ProduceRequest {
     async fn handle(self, cx: &Context<'_>) -> Answer<ProduceResponse> {
-        let terms = Terms { acks: self.acks, transactional: self.transactional_id.is_some() };
+        let transactional_id = self.transactional_id;
+        let terms = Terms { acks: self.acks, transactional_id: transactional_id.as_deref() };
         let acks = self.acks;
         let mut responses = Vec::with_capacity(self.topic_data.len());
         let mut leaders = BTreeSet::new();
@@ -84,10 +85,9 @@ fn name_of(cx: &Context<'_>, name: String, id: TopicId) -> Option<String> {
 
 /// What the request says of all of its batches.
 #[derive(Debug, Clone, Copy)]
-struct Terms {
+struct Terms<'a> {
     acks: i16,
-    /// Whether it names a transactional id.
-    transactional: bool,
+    transactional_id: Option<&'a str>,
 }
 
 /// Where a batch went, and where the log now starts.
@@ -100,22 +100,22 @@ fn produce(
     cx: &Context<'_>,
     topic: Option<&str>,
     index: i32,
-    Terms { acks, transactional }: Terms,
+    terms: Terms<'_>,
     records: Option<bytes::Bytes>,
 ) -> Result<Written, Rejected> {
     let topic = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_ID)?;
     cx.apply(Some((topic, index)), || {
-        let config = cx.shared.with(|state| check(cx, state, (topic, index), acks))?;
+        let config = cx.shared.with(|state| check(cx, state, (topic, index), terms.acks))?;
         let rules = Rules {
             config: &config,
             version: cx.version,
             now: cx.shared.clock.now_ms(),
             records: cx.shared.validate_records,
-            transactional,
+            transactional: terms.transactional_id.is_some(),
         };
         let valid = validate(records, rules)?;
         cx.shared
-            .change(|state| append(cx, state, (topic, index), acks, valid))
+            .change(|state| append(cx, state, (topic, index), terms, valid))
             .map_err(Rejected::from)
     })
 }
@@ -142,11 +142,12 @@ fn append(
     cx: &Context<'_>,
     state: &mut State,
     (topic, index): (&str, i32),
-    acks: i16,
+    Terms { acks, transactional_id }: Terms<'_>,
     valid: ValidBatch,
 ) -> Result<Written, ErrorCode> {
     check(cx, state, (topic, index), acks)?;
-    let appended = state.append(&TopicPartition::new(topic, index), valid)?;
+    let origin = Origin { transactional_id, version: cx.version, now: cx.shared.clock.now_ms() };
+    let appended = state.append(&TopicPartition::new(topic, index), valid, origin)?;
     let start = state.partition(topic, index).map_or(0, |partition| partition.log.start_offset());
     Ok(Written { appended, log_start_offset: start })
 }

@@ -23,7 +23,7 @@ impl Partition {
             Verdict::Append => {
                 let base_offset = self.next_offset;
                 self.next_offset += i64::from(batch.count);
-                self.states.record(&batch, Appended { base_offset, timestamp: 0 });
+                self.states.record(&batch, Appended { base_offset, timestamp: 0 }, base_offset);
                 Ok(base_offset)
             }
         }
@@ -34,7 +34,7 @@ impl Partition {
         let producer = ProducerIdentity { id, epoch };
         self.states.check_marker(producer, coordinator)?;
         self.next_offset += 1;
-        Ok(self.states.end(producer, coordinator))
+        Ok(self.states.end(producer, coordinator, -1))
     }
 }
 

@@ -16,6 +16,7 @@ fn cluster(nodes: i32) -> State {
         rack_aware: false,
         topic: TopicConfig::default(),
         groups: crate::broker::group::GroupSettings::default(),
+        transactions: crate::broker::txn::TransactionSettings::default(),
     };
     State::new((1..=nodes).map(node).collect(), defaults, 1)
 }

@@ -187,4 +187,19 @@ impl ClassicGroup {
         self.heard_of(turn.now, member_id);
         Ok(())
     }
+
+    /// As [`ClassicGroup::may_commit`], as part of a transaction: older clients do not say who they are, and a rebalance
+    /// under way is in nobody's way.
+    pub(in crate::broker::group) fn may_commit_in_transaction(
+        &self,
+        who: Identity<'_>,
+    ) -> Result<(), ErrorCode> {
+        let Identity { generation, member_id, instance_id } = who;
+        let is_unnamed = generation < 0 && member_id.is_empty() && instance_id.is_none();
+        if is_unnamed || generation < 0 && self.is_empty() {
+            return Ok(());
+        }
+        self.validate(member_id, instance_id)?;
+        if generation == self.generation { Ok(()) } else { Err(ErrorCode::ILLEGAL_GENERATION) }
+    }
 }

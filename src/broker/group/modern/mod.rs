@@ -188,6 +188,13 @@ impl ConsumerGroup {
         Ok(())
     }
 
+    /// As [`ConsumerGroup::may_commit`], as part of a transaction: older clients do not say who they are.
+    pub(super) fn may_commit_in_transaction(&self, who: Identity<'_>) -> Result<(), ErrorCode> {
+        let Identity { generation, member_id, instance_id } = who;
+        let is_unnamed = generation == -1 && member_id.is_empty() && instance_id.is_none();
+        if is_unnamed { Ok(()) } else { self.may_commit(EPOCHS_FROM, who) }
+    }
+
     /// A member that does not know its newest epoch yet may commit to what it has owned since before (KIP-1251).
     pub(super) fn may_commit_to(&self, slot: Slot, who: Identity<'_>) -> Result<(), ErrorCode> {
         let Some(member) = self.members.get(who.member_id) else { return Ok(()) };

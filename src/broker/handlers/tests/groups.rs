@@ -51,7 +51,7 @@ fn t_0() -> Bytes {
 }
 
 /// A member of the group `g` alone, and its connection.
-async fn member(cluster: &Cluster) -> (RawClient<DuplexStream>, JoinGroupResponse) {
+pub(super) async fn member(cluster: &Cluster) -> (RawClient<DuplexStream>, JoinGroupResponse) {
     let node = cluster.coordinator("g").unwrap();
     let mut client = RawClient::connect(cluster, node.0);
     let joined = client.call(&join(""), 3).await;

@@ -10,6 +10,8 @@ mod produce;
 mod sessions;
 mod topics;
 mod transactions;
+mod txn;
+mod txn_offsets;
 
 use crate::broker::Event;
 use crate::broker::testing::{in_memory, one_node, several_nodes};
@@ -38,8 +40,12 @@ async fn every_version_of_api_versions_tells_the_same() {
         assert_eq!(response.api_keys.len(), super::SERVED.len(), "version {version}");
         let features: Vec<_> =
             response.finalized_features.iter().map(|f| f.name.as_str()).collect();
-        assert_eq!(features, ["group.version"][..usize::from(version >= 3)], "version {version}");
-        assert_eq!(response.supported_features.len(), usize::from(version >= 4));
+        let levels: Vec<_> =
+            response.finalized_features.iter().map(|f| f.max_version_level).collect();
+        let told = if version >= 3 { 2 } else { 0 };
+        assert_eq!(features, ["group.version", "transaction.version"][..told], "{version}");
+        assert_eq!(levels, [1, 2][..told]);
+        assert_eq!(response.supported_features.len(), if version >= 4 { 2 } else { 0 });
         let produce = &response.api_keys[0];
         assert_eq!((produce.api_key, produce.min_version, produce.max_version), (0, 0, 13));
     }
@@ -101,7 +107,8 @@ async fn producer_ids_that_cannot_be_given_are_refused() {
         (init(None, 3, -1), ErrorCode::INVALID_REQUEST),
         (init(None, -1, 3), ErrorCode::INVALID_REQUEST),
         (init(Some(""), -1, -1), ErrorCode::INVALID_REQUEST),
-        (init(Some("tx"), -1, -1), ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+        (init(Some("tx"), 3, -1), ErrorCode::INVALID_REQUEST),
+        (init(Some("tx"), -1, -1), ErrorCode::INVALID_TRANSACTION_TIMEOUT),
     ] {
         let response = client.call(&request, 5).await;
         assert_eq!(response.error_code, expected, "{request:?}");

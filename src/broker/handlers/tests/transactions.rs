@@ -121,7 +121,8 @@ async fn a_transactional_batch_needs_an_open_transaction_of_its_identity() {
         outcome(&client.call(request, 9).await.responses[0].partition_responses[0])
     };
     let batch = transactional(producer, 0);
-    assert_eq!(send(&batch).await, Err(ErrorCode::INVALID_TXN_STATE));
+    let nobody = Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
+    assert_eq!(send(&batch).await, nobody);
     writer.begin().unwrap();
     let unnamed = ProduceRequest { transactional_id: None, ..batch.clone() };
     let unauthorized = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
@@ -132,7 +133,7 @@ async fn a_transactional_batch_needs_an_open_transaction_of_its_identity() {
     assert_eq!(send(&batch).await, Ok(0), "a retry is a duplicate");
     assert_eq!(send(&transactional(producer, 1)).await, Ok(1));
     writer.abort().unwrap();
-    assert_eq!(send(&transactional(producer, 2)).await, Err(ErrorCode::INVALID_TXN_STATE));
+    assert_eq!(send(&transactional(producer, 2)).await, nobody);
     assert_eq!(cluster.last_stable_offset("t", 0), Some(3));
     assert!(writer.commit().is_err(), "nothing is open");
     writer.begin().unwrap();

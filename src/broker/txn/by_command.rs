@@ -1,7 +1,8 @@
-//! Which transactions are open in the cluster, and which partitions each has written to.
+//! ByCommand that a test begins and ends by hand, with a [`Writer`](crate::broker::Writer): which are open, and which
+//! partitions each has written to.
 //!
-//! It is what a partition's leader asks before it takes the first batch of a transaction (KIP-890), and what tells where
-//! the markers go at the end. Transactions are begun and ended by command; it knows nothing of transactional ids.
+//! It is what a partition's leader asks before it takes the first batch of such a transaction, and what tells where the
+//! markers go at the end. It knows nothing of transactional ids.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -16,11 +17,16 @@ struct Ongoing {
 
 /// See the module's docs.
 #[derive(Debug, Default)]
-pub(crate) struct Transactions {
+pub(crate) struct ByCommand {
     by_producer: HashMap<i64, Ongoing>,
 }
 
-impl Transactions {
+impl ByCommand {
+    /// Whether the producer has a transaction.
+    pub(crate) fn has(&self, producer_id: i64) -> bool {
+        self.by_producer.contains_key(&producer_id)
+    }
+
     /// Opens a transaction.
     ///
     /// # Errors
@@ -54,7 +60,7 @@ impl Transactions {
     /// Ends the producer's transaction and gives the partitions that it wrote to, each of which is owed a marker.
     ///
     /// # Errors
-    /// As [`Transactions::enroll`].
+    /// As [`ByCommand::enroll`].
     pub(crate) fn end(
         &mut self,
         producer: ProducerIdentity,
@@ -78,7 +84,7 @@ mod tests {
 
     #[test]
     fn partitions_are_enrolled_by_who_began() {
-        let mut all = Transactions::default();
+        let mut all = ByCommand::default();
         let producer = ProducerIdentity { id: 3, epoch: 1 };
         let older = ProducerIdentity { id: 3, epoch: 0 };
         let partition = TopicPartition::new("t", 0);

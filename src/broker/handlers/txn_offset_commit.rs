@@ -1,0 +1,107 @@
+//! TxnOffsetCommit: the offsets of a group, as part of a transaction. They count when it is committed.
+
+use super::{Answer, Context, Handle};
+use crate::broker::group::{CommittedOffset, Identity};
+use crate::broker::state::State;
+use crate::broker::txn::{Enrollment, Parts};
+use crate::error::ErrorCode;
+use crate::protocol::messages::txn_offset_commit::{
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitResponse,
+    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+};
+use crate::time::Instant;
+use crate::types::{ProducerIdentity, TopicPartition};
+
+/// From this version on the client knows that the coordinator may be loading.
+const LOADING_FROM: i16 = 2;
+
+impl Handle for TxnOffsetCommitRequest {
+    async fn handle(mut self, cx: &Context<'_>) -> Answer<TxnOffsetCommitResponse> {
+        let topics = std::mem::take(&mut self.topics);
+        let answered = cx.shared.change(|state| {
+            let may = may_commit(cx, state, &self).map_err(|code| match code {
+                ErrorCode::COORDINATOR_LOAD_IN_PROGRESS if cx.version < LOADING_FROM => {
+                    ErrorCode::COORDINATOR_NOT_AVAILABLE
+                }
+                _ => code,
+            });
+            let answered = topics.into_iter().map(|topic| {
+                let commit = |partition: TxnOffsetCommitRequestPartition| {
+                    let partition_index = partition.partition_index;
+                    let place = (topic.name.as_str(), partition_index);
+                    let stored = cx.apply(Some(place), || {
+                        may?;
+                        store(state, &self, place, partition)
+                    });
+                    let error_code = stored.err().unwrap_or(ErrorCode::NONE);
+                    TxnOffsetCommitResponsePartition { partition_index, error_code }
+                };
+                let partitions = topic.partitions.into_iter().map(commit).collect();
+                TxnOffsetCommitResponseTopic { partitions, name: topic.name }
+            });
+            answered.collect()
+        });
+        Answer::Respond(TxnOffsetCommitResponse { topics: answered, ..Default::default() })
+    }
+
+    fn names(&self, _: &State, partition: &TopicPartition) -> bool {
+        let index = |p: &TxnOffsetCommitRequestPartition| p.partition_index == partition.partition;
+        let mut topics = self.topics.iter();
+        topics.any(|topic| topic.name == partition.topic && topic.partitions.iter().any(index))
+    }
+
+    fn throttle(response: &mut TxnOffsetCommitResponse, ms: i32) {
+        response.throttle_time_ms = ms;
+    }
+}
+
+fn who(request: &TxnOffsetCommitRequest) -> Identity<'_> {
+    Identity {
+        generation: request.generation_id,
+        member_id: &request.member_id,
+        instance_id: request.group_instance_id.as_deref(),
+    }
+}
+
+/// Whether the group is part of the transaction, or becomes it, and the client may commit its offsets.
+fn may_commit(
+    cx: &Context<'_>,
+    state: &mut State,
+    request: &TxnOffsetCommitRequest,
+) -> Result<(), ErrorCode> {
+    // A fault that refuses all offsets must not enroll the group.
+    if !cx.concerns_partition()
+        && let Some(code) = cx.injected(None, false)
+    {
+        return Err(code);
+    }
+    let group = &request.group_id;
+    if group.is_empty() {
+        return Err(ErrorCode::INVALID_GROUP_ID);
+    }
+    state.groups.check_node(cx.node, group)?;
+    let producer = ProducerIdentity { id: request.producer_id, epoch: request.producer_epoch };
+    let how = Enrollment::of_offsets(cx.version);
+    let now = cx.shared.clock.now_ms();
+    let by = (request.transactional_id.as_str(), producer);
+    state.transactions.enroll(by, Parts::group(group), how, now)?;
+    state.groups.may_commit_in_transaction(Instant::now(), group, who(request))
+}
+
+fn store(
+    state: &mut State,
+    request: &TxnOffsetCommitRequest,
+    (name, index): (&str, i32),
+    partition: TxnOffsetCommitRequestPartition,
+) -> Result<(), ErrorCode> {
+    let topic = state.topic(name).filter(|_| state.partition(name, index).is_some());
+    let topic_id = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?.id;
+    let committed = CommittedOffset::new(
+        partition.committed_offset,
+        partition.committed_leader_epoch,
+        partition.committed_metadata,
+    )?;
+    let to = (TopicPartition::new(name, index), (topic_id, index));
+    let by = (request.group_id.as_str(), who(request));
+    state.groups.commit_in_transaction(by, request.producer_id, to, committed)
+}
