@@ -22,7 +22,7 @@ mod types;
 
 pub use config::{
     Acks, AssignmentStrategy, ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset,
-    PartitionerClass, ProducerConfig,
+    PartitionerClass, ProducerConfig, TransactionalProducerConfig,
 };
 pub use consumer::{
     Consumer, ConsumerBuilder, ConsumerHandle, ConsumerInterceptor, ConsumerRecord, LeaveMode,
@@ -31,15 +31,17 @@ pub use consumer::{
     TypedRecords, assignor,
 };
 pub use error::{
-    Cause, ClientError, CloseError, CommitError, ConfigError, ConsumerError, DeliveryError,
-    DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, GroupError, Peer, Persistence,
-    ProduceError, RecordDeserializationError, SendError, SerializationError, VersionSpan,
+    AbortCause, AbortableError, Cause, ClientError, CloseError, CommitError, ConfigError,
+    ConsumerError, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError,
+    GroupError, Peer, Persistence, ProduceError, RecordDeserializationError, SendError,
+    SerializationError, TransactionError, TransactionOperation, TransactionOutcome,
+    TransactionTimeout, VersionSpan,
 };
 pub use metrics::{Metric, MetricValue, Metrics};
 pub use producer::{
     Acknowledgement, Delivery, InterceptedRecord, Partitioner, Producer, ProducerBuilder,
-    ProducerInterceptor, ProducerRecord, RecordMetadata, TopicPartitions, TypedProducer,
-    TypedRecord,
+    ProducerInterceptor, ProducerRecord, RecordMetadata, TopicPartitions, Transaction,
+    TransactionalProducer, TypedProducer, TypedRecord,
 };
 pub use time::{Clock, SystemClock};
 pub use types::{

@@ -45,13 +45,17 @@ const PRODUCER: &str = "
     batch       -> record record_metadata delivery callbacks memory | types time error record
     accumulator -> record delivery callbacks memory partitioner batch | types time error record
     sequencer   ->                                                | types
-    sender      -> delivery metrics batch accumulator sequencer   | types time error protocol record client
-    driver      -> delivery accumulator sender                    | types time error protocol client
+    txn         ->                                                | types time error protocol client
+    sender      -> delivery metrics batch accumulator sequencer txn | types time error protocol record client
+    commands    -> delivery                                       | types time error
+    coordination -> txn                                           | error protocol net client time
+    driver      -> accumulator sender txn commands coordination   | types time error protocol client
     blocked     -> record delivery callbacks mod                  | time error
     interceptor -> record record_metadata                         | types error
     interceptors -> record record_metadata delivery callbacks interceptor mod | types error
     typed       -> record record_metadata delivery interceptors mod | types error serialize
-    builder     -> memory metrics partitioner accumulator sender driver interceptor interceptors mod | types time error config metrics net client record
+    transactional -> delivery record record_metadata commands measured metrics txn mod | types time error config metrics
+    builder     -> memory metrics partitioner accumulator txn sender driver interceptor interceptors transactional mod | types time error config metrics net client record
 ";
 
 /// The same inside the consumer.
@@ -83,7 +87,7 @@ const CONSUMER: &str = "
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 25] = [
+const PURE: [&str; 27] = [
     "src/broker/group",
     "src/broker/placement.rs",
     "src/broker/txn",
@@ -92,6 +96,7 @@ const PURE: [&str; 25] = [
     "src/metrics",
     "src/record",
     "src/net/inflight.rs",
+    "src/client/coordinator.rs",
     "src/client/metadata/merge.rs",
     "src/client/metadata/refresh.rs",
     "src/client/metadata/snapshot.rs",
@@ -101,6 +106,7 @@ const PURE: [&str; 25] = [
     "src/producer/accumulator/queue.rs",
     "src/producer/sender",
     "src/producer/sequencer",
+    "src/producer/txn",
     "src/consumer/fetcher",
     "src/consumer/group",
     "src/consumer/measured.rs",

@@ -4,6 +4,7 @@
 //! | module | what it decides |
 //! |---|---|
 //! | `pool`, `reconnect` | which connections there are; when to connect again |
+//! | `coordinator` | when to ask where a coordinator is |
 //! | `least_loaded` | which broker gets what any broker can answer |
 //! | `metadata` | what is believed of the cluster, and when it is asked anew |
 //! | `refresher` | nothing: the task that asks |
@@ -11,6 +12,7 @@
 //!
 //! Nothing here knows records, producers or consumers.
 
+mod coordinator;
 mod least_loaded;
 mod metadata;
 mod pool;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
 
+pub(crate) use coordinator::{Coordinator, CoordinatorKey, NoCoordinator};
 pub(crate) use metadata::{BrokerNode, ClusterSnapshot, LeaderHint, TopicMetadata};
 pub(crate) use route::{Led, Unanswered};
 
@@ -219,9 +222,17 @@ impl Client {
         request: impl Fn(i16) -> R,
         timeout: Duration,
     ) -> Result<R::Response, ClientError> {
-        let connection = self.open(Lane { id, purpose: Purpose::Coordination }).await?;
+        let connection = self.coordinator(id).await?;
         let version = connection.version_up_to::<R>(highest)?;
         connection.call_at(&request(version), version, timeout).await
+    }
+
+    /// The connection to a broker that is for its work as a coordinator; as [`Client::connect`].
+    pub(crate) fn coordinator(
+        &self,
+        id: BrokerId,
+    ) -> impl Future<Output = Result<Arc<Connection>, ClientError>> + Send + use<> {
+        self.open(Lane { id, purpose: Purpose::Coordination })
     }
 
     fn open(

@@ -38,6 +38,11 @@ pub(super) trait Table: Sized + 'static {
     /// Checks the rules between properties, and sets what follows from others; each value is in
     /// range by now.
     fn settle(&mut self, provided: &mut Provided) -> Result<(), ConfigError>;
+
+    /// Checks that it is for a client of the plain kind.
+    fn check_plain(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
 }
 
 /// What the user has set so far.
@@ -164,7 +169,13 @@ impl<C: Configuration> ConfigBuilder<C> {
     /// # Errors
     /// The first thing that is wrong: a required property is missing, a value cannot be read or is
     /// out of range, two contradict each other, or one is not supported yet.
-    pub fn build(mut self) -> Result<C, ConfigError> {
+    pub fn build(self) -> Result<C, ConfigError> {
+        let config = self.check()?;
+        config.check_plain()?;
+        Ok(config)
+    }
+
+    pub(super) fn check(mut self) -> Result<C, ConfigError> {
         if !self.provided.refused.is_empty() {
             return Err(self.provided.refused.remove(0).1);
         }

@@ -40,7 +40,6 @@ const KERBEROS: &str = "Kerberos (GSSAPI) is not available in this client";
 const TLS: &str = "TLS is not available in this version; use a PLAINTEXT listener of the cluster";
 const SASL: &str = "SASL is not available in this version; use a PLAINTEXT listener of the cluster";
 pub(super) const SERDE: &str = "serializers and deserializers are Rust types, given in code";
-pub(super) const TRANSACTIONS: &str = "transactions are not available in this version";
 
 /// Those of all clients.
 pub(super) const COMMON: &[Elsewhere] = &[

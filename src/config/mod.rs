@@ -34,5 +34,5 @@ pub use consumer::ConsumerConfig;
 pub use notes::IgnoredProperty;
 pub use offset_reset::OffsetReset;
 pub use partitioner_class::PartitionerClass;
-pub use producer::{Acks, ProducerConfig};
+pub use producer::{Acks, ProducerConfig, TransactionalProducerConfig};
 pub use property::Property;

@@ -108,6 +108,15 @@ properties! {
     /// How often a failed batch is sent again. `delivery.timeout.ms` ends retrying as well, and is
     /// the better way to limit it.
     "retries" => retries: u32 = 2147483647, [0 ..= 2147483647];
+
+    /// How long a transaction may take before its coordinator aborts it and fences the producer; at most
+    /// `transaction.max.timeout.ms` of the broker, 15 minutes by default.
+    "transaction.timeout.ms" => transaction_timeout: Duration = 60000, [1 ..= 2147483647];
+
+    /// The name under which producers that follow each other do one and the same work, each fencing the one before
+    /// (KIP-98). Not empty. A configuration with it is made by
+    /// [`build_transactional`](crate::config::ConfigBuilder::build_transactional).
+    "transactional.id" => transactional_id: Option<String> as Option<&str> = None;
 }
 
 /// Which replicas must have a record before the broker acknowledges it (`acks`).
@@ -164,9 +173,11 @@ const ELSEWHERE: &[Elsewhere] = &[
         "it names Java classes; interceptors are given in code, to `ProducerBuilder::interceptor`",
     ),
     elsewhere::ignored("key.serializer", elsewhere::SERDE),
-    elsewhere::ignored("transaction.timeout.ms", "it is for transactional producers only"),
-    elsewhere::only("transaction.two.phase.commit.enable", "false", elsewhere::TRANSACTIONS),
-    elsewhere::refused("transactional.id", elsewhere::TRANSACTIONS),
+    elsewhere::only(
+        "transaction.two.phase.commit.enable",
+        "false",
+        "two-phase commit (KIP-939) is not available in this version",
+    ),
     elsewhere::ignored("value.serializer", elsewhere::SERDE),
 ];
 
@@ -216,6 +227,16 @@ impl ProducerConfig {
     /// KIP-679, as Java: what the user asked for must hold; the default gives way to `acks` and
     /// `retries`, but not to too many requests in flight.
     fn settle_idempotence(&mut self, provided: &Provided) -> Result<(), ConfigError> {
+        let transactional = self.transactional_id.is_some();
+        if !self.enable_idempotence && transactional {
+            return Err(ConfigError::Conflict {
+                property: "enable.idempotence",
+                value: "false".to_owned(),
+                other: "transactional.id",
+                other_value: self.transactional_id.clone().unwrap_or_default(),
+                rule: "transactions need idempotence",
+            });
+        }
         if !self.enable_idempotence {
             return Ok(());
         }
@@ -226,7 +247,7 @@ impl ProducerConfig {
             other_value: "true".to_owned(),
             rule,
         };
-        let asked_for = provided.has("enable.idempotence");
+        let asked_for = provided.has("enable.idempotence") || transactional;
         let mut off = None;
         if self.retries == 0 {
             off = Some(conflict("retries", "0".to_owned(), "at least 1 is needed"));
@@ -249,6 +270,22 @@ impl ProducerConfig {
             self.enable_idempotence = false;
         }
         Ok(())
+    }
+
+    fn settle_transactions(&self, provided: &mut Provided) -> Result<(), ConfigError> {
+        match &self.transactional_id {
+            Some(id) if id.is_empty() => Err(ConfigError::Invalid {
+                property: "transactional.id",
+                value: String::new(),
+                allowed: "a text that is not empty".to_owned(),
+            }),
+            None if provided.has("transaction.timeout.ms") => {
+                let reason = "it is for transactional producers only";
+                provided.ignore("transaction.timeout.ms", reason);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A batch is allocated whole: one that cannot fit would make every `send` fail.
@@ -311,9 +348,68 @@ impl Table for ProducerConfig {
     fn settle(&mut self, provided: &mut Provided) -> Result<(), ConfigError> {
         self.client.settle_common(provided, "producer", None)?;
         self.settle_delivery_timeout(provided)?;
+        self.settle_transactions(provided)?;
         self.settle_idempotence(provided)?;
         self.settle_memory()?;
         self.settle_compression(provided)
+    }
+
+    fn check_plain(&self) -> Result<(), ConfigError> {
+        let Some(value) = self.transactional_id.clone() else { return Ok(()) };
+        let allowed = "left out for a Producer; a TransactionalProducer has it, whose configuration is made by \
+                       `build_transactional`"
+            .to_owned();
+        Err(ConfigError::Invalid { property: "transactional.id", value, allowed })
+    }
+}
+
+/// The configuration of a [`TransactionalProducer`](crate::TransactionalProducer): that of a producer which has a
+/// `transactional.id`, and with it idempotence.
+///
+/// ```
+/// use milena::ProducerConfig;
+///
+/// let builder = || ProducerConfig::builder().bootstrap_servers("localhost:9092");
+/// let config = builder().transactional_id("orders-0").build_transactional()?;
+/// assert_eq!(config.transactional_id(), "orders-0");
+///
+/// // The two kinds of producers cannot be mixed up.
+/// assert_eq!(builder().build_transactional().unwrap_err().property(), Some("transactional.id"));
+/// let plain = builder().transactional_id("orders-0").build();
+/// assert_eq!(plain.unwrap_err().property(), Some("transactional.id"));
+/// # Ok::<(), milena::ConfigError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct TransactionalProducerConfig {
+    producer: ProducerConfig,
+    transactional_id: String,
+}
+
+impl TransactionalProducerConfig {
+    /// Kafka's `transactional.id`.
+    pub fn transactional_id(&self) -> &str {
+        &self.transactional_id
+    }
+
+    /// All properties.
+    pub fn producer(&self) -> &ProducerConfig {
+        &self.producer
+    }
+}
+
+impl ConfigBuilder<ProducerConfig> {
+    /// As [`build`](Self::build), for a [`TransactionalProducer`](crate::TransactionalProducer).
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and if `transactional.id` is not set, or `enable.idempotence`, `acks` or `retries` do not
+    /// go with it.
+    pub fn build_transactional(self) -> Result<TransactionalProducerConfig, ConfigError> {
+        let producer = self.check()?;
+        let transactional_id = producer.transactional_id.clone().ok_or_else(|| {
+            let allowed = "a name for the work that transactions do, the same after a restart";
+            ConfigError::Missing { property: "transactional.id", allowed: allowed.to_owned() }
+        })?;
+        Ok(TransactionalProducerConfig { producer, transactional_id })
     }
 }
 

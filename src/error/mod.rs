@@ -9,6 +9,7 @@ mod deserialization;
 mod group;
 mod produce;
 mod serialization;
+mod transaction;
 
 pub use client::{ClientError, DisconnectReason, Peer, VersionSpan};
 pub use code::ErrorCode;
@@ -24,3 +25,7 @@ pub use produce::{
     SendError,
 };
 pub use serialization::SerializationError;
+pub use transaction::{
+    AbortCause, AbortableError, TransactionError, TransactionOperation, TransactionOutcome,
+    TransactionTimeout,
+};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::AbortableError;
 use crate::error::ClientError;
 use crate::error::ErrorCode;
 use crate::error::SerializationError;
@@ -18,6 +19,7 @@ use crate::types::TopicPartition;
 /// | send again later, or slower ([`is_retriable`](Self::is_retriable)) | `BufferFull`, `MetadataTimeout`, `PartitionTimeout` |
 /// | correct the partitioner | `InvalidPartition`, `PartitionerPanicked` |
 /// | ask who runs the cluster | `Metadata`: the topic may not be seen, or not be written to |
+/// | abort the transaction, and begin another | `Transaction` |
 /// | make a new producer ([`is_fatal`](Self::is_fatal)) | `Closed`, `Fatal` |
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -130,6 +132,9 @@ pub enum SendError {
     /// An earlier error ended this producer: close it and make a new one.
     #[error("the producer can send no more, because of an earlier error: {0}")]
     Fatal(FatalError),
+    /// An earlier error ended the transaction: abort it, begin another and send its records again.
+    #[error("the transaction takes no more records: {0}")]
+    Transaction(AbortableError),
 }
 
 impl SendError {
@@ -147,6 +152,7 @@ impl SendError {
             | Self::Serialization(_)
             | Self::RecordTooLarge { .. }
             | Self::Closed
+            | Self::Transaction(_)
             | Self::Fatal(_) => false,
         }
     }
@@ -256,6 +262,8 @@ pub enum DeliveryErrorKind {
     },
     /// The producer was closed, with a time-out, before the record was acknowledged.
     Closed,
+    /// The transaction that it belongs to was aborted: nobody who reads committed records will see it.
+    Aborted,
     /// The producer ended by a fatal error: close it and make a new one.
     Fatal(FatalError),
 }
@@ -347,6 +355,7 @@ impl DeliveryError {
             DeliveryErrorKind::Unsendable
             | DeliveryErrorKind::Compression { .. }
             | DeliveryErrorKind::Closed
+            | DeliveryErrorKind::Aborted
             | DeliveryErrorKind::Fatal(_) => false,
         }
     }
@@ -389,6 +398,9 @@ impl fmt::Display for DeliveryError {
             }
             DeliveryErrorKind::Closed => {
                 write!(f, "the producer was closed before {tp} acknowledged the record")?;
+            }
+            DeliveryErrorKind::Aborted => {
+                write!(f, "the transaction was aborted before {tp} acknowledged the record")?;
             }
             DeliveryErrorKind::Fatal(error) => write!(f, "{tp}: {error}; make a new producer")?,
         }

@@ -19,6 +19,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -97,7 +98,16 @@ impl Connection {
 
     /// The highest version of an API, up to `cap`, that both sides speak.
     pub(crate) fn version_up_to<R: Request>(&self, cap: i16) -> Result<i16, ClientError> {
-        let ours = VersionRange::new(R::VERSIONS.min, R::VERSIONS.max.min(cap));
+        self.version_within::<R>(i16::MIN..=cap)
+    }
+
+    /// The highest version of an API, within a range, that both sides speak.
+    pub(crate) fn version_within<R: Request>(
+        &self,
+        range: RangeInclusive<i16>,
+    ) -> Result<i16, ClientError> {
+        let (min, max) = (R::VERSIONS.min.max(*range.start()), R::VERSIONS.max.min(*range.end()));
+        let ours = VersionRange::new(min, max);
         let theirs = self.apis.range(R::API);
         theirs
             .and_then(|theirs| ours.pick(theirs))
@@ -106,7 +116,6 @@ impl Connection {
 
     /// The level of a feature that the cluster has finalized, such as `transaction.version`, as of
     /// the connecting.
-    #[expect(dead_code, reason = "transactions choose their protocol by it")]
     pub(crate) fn finalized_feature(&self, name: &str) -> Option<i16> {
         self.apis.finalized_feature(name)
     }

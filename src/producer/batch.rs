@@ -229,9 +229,14 @@ impl Batch {
     }
 
     /// Writes the header, under which the bytes leave and to which each retry keeps.
-    pub(crate) fn stamp(&mut self, identity: ProducerIdentity, base_sequence: i32) {
+    pub(crate) fn stamp(
+        &mut self,
+        identity: ProducerIdentity,
+        base_sequence: i32,
+        transactional: bool,
+    ) {
         if let Body::Sealed(sealed) = &mut self.body {
-            sealed.stamp(identity, base_sequence, false);
+            sealed.stamp(identity, base_sequence, transactional);
         }
     }
 

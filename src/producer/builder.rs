@@ -6,25 +6,29 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::client::Client;
-use crate::config::{PartitionerClass, ProducerConfig};
+use crate::config::{PartitionerClass, ProducerConfig, TransactionalProducerConfig};
+use crate::error::TransactionError;
 use crate::metrics::ClientKind;
 use crate::net::Connect;
 use crate::producer::accumulator::Accumulator;
-use crate::producer::driver::Driver;
+use crate::producer::driver::{Driver, Patience};
 use crate::producer::interceptor::ProducerInterceptor;
 use crate::producer::interceptors::Interceptors;
 use crate::producer::memory::Memory;
 use crate::producer::metrics::ProducerMetrics;
 use crate::producer::partitioner::{Partitioner, Partitioning};
 use crate::producer::sender::{Sender, SenderConfig};
+use crate::producer::transactional::TransactionalProducer;
+use crate::producer::txn::{Doom, TransactionConfig, Transactions};
 use crate::producer::{Inner, Producer};
 use crate::record::Codec;
 use crate::time::{Backoff, Clock, SystemClock};
 
-/// Builds a [`Producer`] with parts other than the usual ones.
+/// Builds a [`Producer`] with parts other than the usual ones; or, from a [`TransactionalProducerConfig`], a
+/// [`TransactionalProducer`].
 #[derive(Debug)]
-pub struct ProducerBuilder {
-    config: ProducerConfig,
+pub struct ProducerBuilder<C = ProducerConfig> {
+    config: C,
     connector: Option<Arc<dyn Connect>>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
@@ -32,8 +36,8 @@ pub struct ProducerBuilder {
     interceptors: Interceptors,
 }
 
-impl ProducerBuilder {
-    pub(crate) fn new(config: ProducerConfig) -> Self {
+impl<C> ProducerBuilder<C> {
+    pub(crate) fn new(config: C) -> Self {
         let (clock, interceptors) = (Arc::new(SystemClock), Interceptors::default());
         Self { config, connector: None, clock, seed: None, partitioner: None, interceptors }
     }
@@ -100,18 +104,14 @@ impl ProducerBuilder {
         self
     }
 
-    /// Starts the producer's task on the current tokio runtime. It does not wait for a connection: a cluster that
-    /// cannot be reached shows in `send`.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn build(self) -> Producer {
-        let Self { config, connector, clock, seed, partitioner, interceptors } = self;
+    /// Starts the producer's task.
+    fn start(self, config: &ProducerConfig, transactional: Option<&Arc<Doom>>) -> Producer {
+        let Self { connector, clock, seed, partitioner, interceptors, .. } = self;
         let seed = seed.unwrap_or_else(|| fastrand::u64(..));
         // As in Java, the brokers may create a topic that is sent to.
         let client = Client::start(config.client(), connector, true, ClientKind::Producer);
         let metrics = Arc::new(ProducerMetrics::new(Arc::clone(client.metrics())));
-        let codec = codec(&config);
+        let codec = codec(config);
         // Neither a record nor a request is larger than `max.request.size`.
         let batch_size = config.batch_size().min(config.max_request_size()).max(1);
         let memory = Arc::new(Memory::new(config.buffer_memory(), batch_size));
@@ -120,20 +120,25 @@ impl ProducerBuilder {
             .adaptive(config.partitioner_adaptive_partitioning_enable());
         let accumulator = Arc::new(accumulator);
         let mut sender = Sender::new(
-            sender_config(&config),
+            sender_config(config),
             Arc::clone(&accumulator),
             Arc::clone(&metrics),
             seed,
         );
         sender.watch_availability(config.partitioner_availability_timeout());
+        let transactions = transactional.zip(transaction_config(config));
+        let abandoned = transactions.is_some();
+        if let Some((doom, transactions)) = transactions {
+            sender.transact(Transactions::new(transactions, Arc::clone(doom), seed));
+        }
+        let patience = Patience {
+            request: config.client().request_timeout(),
+            abandoned: abandoned
+                .then(|| config.transaction_timeout().max(config.delivery_timeout())),
+        };
         let (commands, received) = mpsc::channel(16);
-        let driver = Driver::new(
-            sender,
-            Arc::clone(&accumulator),
-            client.clone(),
-            received,
-            config.client().request_timeout(),
-        );
+        let driver =
+            Driver::new(sender, Arc::clone(&accumulator), client.clone(), received, patience);
         Handle::current().spawn(driver.run());
         Producer::from_inner(Inner {
             accumulator,
@@ -143,10 +148,51 @@ impl ProducerBuilder {
             commands,
             max_block: config.max_block(),
             max_request_size: config.max_request_size(),
-            partitioning: partitioning(&config, partitioner),
+            partitioning: partitioning(config, partitioner),
             interceptors: interceptors.share(),
         })
     }
+}
+
+impl ProducerBuilder {
+    /// Starts the producer's task on the current tokio runtime. It does not wait for a connection: a cluster that
+    /// cannot be reached shows in `send`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn build(self) -> Producer {
+        let config = self.config.clone();
+        self.start(&config, None)
+    }
+}
+
+impl ProducerBuilder<TransactionalProducerConfig> {
+    /// Starts the producer's task on the current tokio runtime and initialises transactions: as
+    /// [`TransactionalProducer::new`].
+    ///
+    /// # Errors
+    /// As [`TransactionalProducer::new`].
+    ///
+    /// # Cancel safety
+    /// The producer is dropped with it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn init(self) -> Result<TransactionalProducer, TransactionError> {
+        let (config, doom) = (self.config.clone(), Arc::default());
+        let producer = self.start(config.producer(), Some(&doom));
+        TransactionalProducer::init(producer, doom).await
+    }
+}
+
+fn transaction_config(config: &ProducerConfig) -> Option<TransactionConfig> {
+    let client = config.client();
+    Some(TransactionConfig {
+        transactional_id: config.transactional_id()?.to_owned(),
+        timeout: config.transaction_timeout(),
+        request_timeout: client.request_timeout(),
+        retry_backoff: Backoff::new(client.retry_backoff(), client.retry_backoff_max()),
+    })
 }
 
 fn partitioning(config: &ProducerConfig, custom: Option<Arc<dyn Partitioner>>) -> Partitioning {

@@ -2,33 +2,41 @@
 //! nothing itself. It ends when the producer is closed or its last handle is dropped, after what was accepted has
 //! ended.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Fuse, ready};
+use futures_util::future::{BoxFuture, Fuse, pending, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::{Client, ClusterSnapshot, LeaderHint};
 use crate::error::{Cause, ClientError, DeliveryErrorKind, ErrorCode, SendError};
 use crate::producer::accumulator::Accumulator;
-use crate::producer::delivery::Completion;
+use crate::producer::commands::{Command, Finish, Settled, Transact};
+use crate::producer::coordination::ask;
 use crate::producer::sender::{Action, Leadership, Produce, Sender};
+use crate::producer::txn::{Support, TxnResponse};
 use crate::protocol::messages::init_producer_id::InitProducerIdRequest;
 use crate::protocol::messages::produce::{ProduceRequest, ProduceResponse};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, deadline};
 use crate::types::{BrokerId, ProducerIdentity};
 
-/// The newest version of Produce that names topics instead of giving their ids.
-const LAST_PRODUCE_BY_NAME: i16 = 12;
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// `request.timeout.ms`.
+    pub(crate) request: Duration,
+    /// What is left of a transactional producer when nobody holds it any more: a transaction ends by itself when its time
+    /// is over. What other producers have accepted ends by `delivery.timeout.ms`.
+    pub(crate) abandoned: Option<Duration>,
+}
 
-/// What a user asks of the task.
+/// Who waits for something about transactions.
 #[derive(Debug)]
-pub(crate) enum Command {
-    /// Give the ends of all batches there are now.
-    Flush(oneshot::Sender<Vec<Arc<Completion>>>),
-    /// End everything until then, say how many batches that failed, and end the task.
-    Close(Instant, oneshot::Sender<usize>),
+enum Waiter {
+    Begin(oneshot::Receiver<Finish>, oneshot::Sender<Settled>),
+    Other(oneshot::Sender<Settled>),
 }
 
 /// What the task waits for, when it is over.
@@ -37,6 +45,7 @@ enum Event {
     Produced(u64, Result<ProduceResponse, ClientError>),
     Unsent(u64),
     ProducerId(Result<ProducerIdentity, Cause>),
+    Coordinator(u64, Result<(TxnResponse, Support), ClientError>),
 }
 
 pub(crate) struct Driver {
@@ -48,10 +57,15 @@ pub(crate) struct Driver {
     /// Resolves when there is a later snapshot.
     newer: Fuse<BoxFuture<'static, Result<(), ClientError>>>,
     pending: FuturesUnordered<BoxFuture<'static, Event>>,
-    request_timeout: Duration,
+    patience: Patience,
     /// Set while the producer is closing: when what is left is given up.
     give_up_at: Option<Instant>,
     closing: Vec<oneshot::Sender<usize>>,
+    /// Who waits for something about transactions, by the number of it.
+    waiters: HashMap<u64, Waiter>,
+    last_operation: u64,
+    /// Says how the transaction that is open is to end.
+    open: Option<oneshot::Receiver<Finish>>,
     state: State,
 }
 
@@ -69,7 +83,7 @@ impl Driver {
         accumulator: Arc<Accumulator>,
         client: Client,
         commands: mpsc::Receiver<Command>,
-        request_timeout: Duration,
+        patience: Patience,
     ) -> Self {
         let newer = client.changed().boxed();
         let snapshot = client.metadata();
@@ -81,9 +95,12 @@ impl Driver {
             snapshot,
             newer: newer.fuse(),
             pending: FuturesUnordered::new(),
-            request_timeout,
+            patience,
             give_up_at: None,
             closing: Vec::new(),
+            waiters: HashMap::new(),
+            last_operation: 0,
+            open: None,
             state: State::Open,
         }
     }
@@ -99,6 +116,7 @@ impl Driver {
             }
             // If any is no news, the client knows a later leader.
             self.client.update_leaders(&hints);
+            self.tell_ended();
             if self.give_up_at.is_some_and(|at| at <= now) {
                 break;
             }
@@ -186,6 +204,7 @@ impl Driver {
         tokio::select! {
             biased;
             command = self.commands.recv(), if self.state != State::Abandoned => self.command(command),
+            finish = told(&mut self.open), if self.open.is_some() => self.finish(finish),
             Some(event) = self.pending.next() => {
                 self.handle(event);
                 // Answers that came together are dealt with together.
@@ -215,13 +234,70 @@ impl Driver {
                 self.closing.push(reply);
                 self.start_closing(State::Closing);
             }
+            Some(Command::Transact(transact)) => self.transact(transact),
             // The last handle was dropped: each record still has its delivery time-out.
-            None => self.start_closing(State::Abandoned),
+            None => {
+                if let Some(patience) = self.patience.abandoned {
+                    self.give_up_at.get_or_insert(deadline(Instant::now(), patience));
+                }
+                self.start_closing(State::Abandoned);
+            }
+        }
+    }
+
+    fn transact(&mut self, transact: Transact) {
+        self.last_operation += 1;
+        let operation = self.last_operation;
+        let waiter = match transact {
+            Transact::Begin { end, reply } => {
+                self.sender.handle_begin(operation);
+                Waiter::Begin(end, reply)
+            }
+            Transact::SendOffsets { group, offsets, reply } => {
+                self.sender.handle_offsets(operation, group, offsets);
+                Waiter::Other(reply)
+            }
+            Transact::Settle(reply) => {
+                self.sender.handle_settle(operation);
+                Waiter::Other(reply)
+            }
+        };
+        self.waiters.insert(operation, waiter);
+    }
+
+    /// Ends the transaction that is open; one that was dropped is aborted.
+    fn finish(&mut self, finish: Option<Finish>) {
+        self.open = None;
+        // What was sent before it belongs to it.
+        self.absorb();
+        let now = Instant::now();
+        let Some(Finish { commit, reply }) = finish else {
+            return self.sender.handle_finish(false, None, now);
+        };
+        self.last_operation += 1;
+        self.waiters.insert(self.last_operation, Waiter::Other(reply));
+        self.sender.handle_finish(commit, Some(self.last_operation), now);
+    }
+
+    /// Tells who waits for it what is over. Who asked may have gone.
+    fn tell_ended(&mut self) {
+        for (operation, result) in self.sender.take_ended() {
+            match self.waiters.remove(&operation) {
+                Some(Waiter::Begin(end, reply)) => {
+                    self.open = result.is_ok().then_some(end);
+                    let _ = reply.send(result);
+                }
+                Some(Waiter::Other(reply)) => _ = reply.send(result),
+                None => {}
+            }
         }
     }
 
     fn start_closing(&mut self, state: State) {
         self.state = state;
+        if self.open.is_some() {
+            self.finish(None);
+        }
         self.accumulator.refuse(SendError::Closed);
         self.sender.handle_close();
     }
@@ -234,6 +310,9 @@ impl Driver {
             Event::Produced(token, result) => self.sender.handle_produced(token, result, now),
             Event::Unsent(token) => self.sender.handle_unsent(token, now),
             Event::ProducerId(result) => self.sender.handle_producer_id(result, now),
+            Event::Coordinator(token, result) => {
+                self.sender.handle_coordinator(token, result, now);
+            }
         }
     }
 
@@ -251,29 +330,34 @@ impl Driver {
             Action::RefreshMetadata => self.client.request_refresh(),
             Action::InitProducerId => {
                 let (client, deadline) =
-                    (self.client.clone(), Instant::now() + self.request_timeout);
+                    (self.client.clone(), Instant::now() + self.patience.request);
                 self.pending.push(Box::pin(async move {
                     Event::ProducerId(init_producer_id(&client, deadline).await)
                 }));
             }
             Action::Produce(produce) => self.produce(produce),
+            Action::AskCoordinator(asked) => {
+                let (client, token) = (self.client.clone(), asked.token);
+                self.pending.push(Box::pin(async move {
+                    Event::Coordinator(token, ask(client, asked).await)
+                }));
+            }
             Action::LeaderHint(hint) => hints.push(hint),
             Action::Fatal(error) => self.accumulator.refuse(SendError::Fatal(error)),
         }
     }
 
     fn produce(&mut self, produce: Produce) {
-        let Produce { token, node, request, by_topic_id } = produce;
+        let Produce { token, node, request, versions } = produce;
         let Some(connection) = self.client.connection(node) else {
             return self.tell(Event::Unsent(token));
         };
-        let highest = if by_topic_id { i16::MAX } else { LAST_PRODUCE_BY_NAME };
-        let version = match connection.version_up_to::<ProduceRequest>(highest) {
+        let version = match connection.version_within::<ProduceRequest>(versions) {
             Ok(version) => version,
             Err(error) => return self.tell(Event::Produced(token, Err(error))),
         };
         // The request is queued on the connection here, in order; what is awaited is the answer.
-        let timeout = self.request_timeout;
+        let timeout = self.patience.request;
         self.pending.push(if request.acks == 0 {
             let sent = connection.send_at(&request, version, timeout);
             let answer = async move { sent.await.map(|()| ProduceResponse::default()) };
@@ -295,6 +379,14 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.accumulator.close(SendError::Closed);
+    }
+}
+
+/// How the transaction is to end; nothing if whoever could say so is gone.
+async fn told(open: &mut Option<oneshot::Receiver<Finish>>) -> Option<Finish> {
+    match open {
+        Some(end) => end.await.ok(),
+        None => pending().await,
     }
 }
 

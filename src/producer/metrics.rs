@@ -83,6 +83,27 @@ sensors! {
     flush {
         "flush-time-ns-total": Total = "Time in ns spent in flush.",
     }
+    /// How long each initialisation of transactions took.
+    txn_init {
+        "txn-init-time-ns-total": Total = "Time in ns spent in initialising transactions.",
+    }
+    /// How long each begin of a transaction took.
+    txn_begin {
+        "txn-begin-time-ns-total": Total = "Time in ns spent in beginning transactions.",
+    }
+    /// How long each sending of offsets to a transaction took.
+    txn_send_offsets {
+        "txn-send-offsets-time-ns-total": Total =
+            "Time in ns spent in sending offsets to transactions.",
+    }
+    /// How long each commit took.
+    txn_commit {
+        "txn-commit-time-ns-total": Total = "Time in ns spent in committing transactions.",
+    }
+    /// How long each abort took.
+    txn_abort {
+        "txn-abort-time-ns-total": Total = "Time in ns spent in aborting transactions.",
+    }
     /// How long each wait for a topic's metadata took.
     metadata_wait {
         "metadata-wait-time-ns-total": Total = "Time in ns that senders waited for metadata.",
@@ -283,6 +304,36 @@ impl ProducerMetrics {
     pub(crate) fn flushed(&self, began: Instant, now: Instant) {
         let span = now.saturating_duration_since(began);
         self.own.lock().all.flush.record_nanos(span, now);
+    }
+
+    /// An initialisation of transactions has ended.
+    pub(crate) fn initialised_transactions(&self, began: Instant, now: Instant) {
+        let span = now.saturating_duration_since(began);
+        self.own.lock().all.txn_init.record_nanos(span, now);
+    }
+
+    /// The begin of a transaction has ended.
+    pub(crate) fn began_transaction(&self, began: Instant, now: Instant) {
+        let span = now.saturating_duration_since(began);
+        self.own.lock().all.txn_begin.record_nanos(span, now);
+    }
+
+    /// A sending of offsets to a transaction has ended.
+    pub(crate) fn sent_offsets(&self, began: Instant, now: Instant) {
+        let span = now.saturating_duration_since(began);
+        self.own.lock().all.txn_send_offsets.record_nanos(span, now);
+    }
+
+    /// A commit has ended.
+    pub(crate) fn committed(&self, began: Instant, now: Instant) {
+        let span = now.saturating_duration_since(began);
+        self.own.lock().all.txn_commit.record_nanos(span, now);
+    }
+
+    /// An abort has ended.
+    pub(crate) fn aborted(&self, began: Instant, now: Instant) {
+        let span = now.saturating_duration_since(began);
+        self.own.lock().all.txn_abort.record_nanos(span, now);
     }
 
     /// All metrics of the producer and its connections.

@@ -11,6 +11,8 @@ mod batch;
 mod blocked;
 mod builder;
 mod callbacks;
+mod commands;
+mod coordination;
 mod delivery;
 mod driver;
 mod interceptor;
@@ -23,6 +25,8 @@ mod record;
 mod record_metadata;
 mod sender;
 mod sequencer;
+mod transactional;
+mod txn;
 mod typed;
 
 use std::fmt;
@@ -40,7 +44,7 @@ use accumulator::{Accumulator, Begin, Lacks, PartitionQueue, TopicQueues};
 use batch::{Append, Taken};
 use blocked::{check_topic, check_unknown};
 use callbacks::{Callback, no_callback};
-use driver::Command;
+use commands::Command;
 use interceptors::Interceptors;
 use measured::Timed;
 use memory::Reservation;
@@ -54,6 +58,7 @@ pub use interceptor::{Acknowledgement, InterceptedRecord, ProducerInterceptor};
 pub use partitioner::{Partitioner, TopicPartitions};
 pub use record::ProducerRecord;
 pub use record_metadata::RecordMetadata;
+pub use transactional::{Transaction, TransactionalProducer};
 pub use typed::{TypedProducer, TypedRecord};
 
 /// Sends records to a Kafka cluster.

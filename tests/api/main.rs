@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
-    Acknowledgement, Acks, AssignmentStrategy, BrokerId, Cause, ClientError, CloseError,
-    CommitError, Compression, ConfigError, Consumer, ConsumerBuilder, ConsumerConfig,
-    ConsumerError, ConsumerGroupMetadata, ConsumerHandle, ConsumerRecord, Delivery, DeliveryError,
-    DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, GroupError, GroupProtocol, Header,
-    InterceptedRecord, IsolationLevel, LeaveMode, Metric, MetricValue, Metrics, OffsetAndMetadata,
-    OffsetAndTimestamp, OffsetReset, OwnedRecord, PartitionRecords, PartitionRecordsIter,
-    PartitionerClass, Peer, Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig,
-    ProducerIdentity, ProducerRecord, RecordDeserializationError, RecordHeader, RecordHeaders,
-    RecordMetadata, RecordStream, Records, RecordsIter, SendError, SerializationError, StartAt,
-    SubscriptionPattern, SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions,
+    AbortCause, AbortableError, Acknowledgement, Acks, AssignmentStrategy, BrokerId, Cause,
+    ClientError, CloseError, CommitError, Compression, ConfigError, Consumer, ConsumerBuilder,
+    ConsumerConfig, ConsumerError, ConsumerGroupMetadata, ConsumerHandle, ConsumerRecord, Delivery,
+    DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, GroupError,
+    GroupProtocol, Header, InterceptedRecord, IsolationLevel, LeaveMode, Metric, MetricValue,
+    Metrics, OffsetAndMetadata, OffsetAndTimestamp, OffsetReset, OwnedRecord, PartitionRecords,
+    PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError, Producer,
+    ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordDeserializationError,
+    RecordHeader, RecordHeaders, RecordMetadata, RecordStream, Records, RecordsIter, SendError,
+    SerializationError, StartAt, SubscriptionPattern, SystemClock, TimestampType, TopicId,
+    TopicPartition, TopicPartitions, Transaction, TransactionError, TransactionOperation,
+    TransactionOutcome, TransactionTimeout, TransactionalProducer, TransactionalProducerConfig,
     TypedConsumerRecord, TypedProducer, TypedRecord, TypedRecords, UnknownName, VersionSpan,
     assignor, config, net, serialize,
 };
@@ -37,6 +39,9 @@ fn types_cross_threads_and_print() {
     shared::<Producer>();
     shared::<ProducerConfig>();
     shared::<ConsumerConfig>();
+    shared::<TransactionalProducerConfig>();
+    owned::<TransactionalProducer>();
+    owned::<ProducerBuilder<TransactionalProducerConfig>>();
     shared::<SystemClock>();
     shared::<config::ClientConfig>();
     shared::<Cluster>();
@@ -94,6 +99,7 @@ fn what_borrows_crosses_threads_too() {
     borrowing::<serialize::DeserializeContext<'_>>();
     borrowing::<TypedConsumerRecord<'_, &str, i64>>();
     borrowing::<Header<'_>>();
+    crosses::<Transaction<'_>>();
     borrowing::<ConsumerRecord<'_>>();
     borrowing::<RecordHeader<'_>>();
     borrowing::<RecordHeaders<'_>>();
@@ -114,6 +120,9 @@ fn values_compare() {
     value::<Compression>();
     value::<ConsumerGroupMetadata>();
     value::<DeliveryErrorKind>();
+    value::<TransactionOperation>();
+    value::<TransactionOutcome>();
+    value::<TransactionTimeout>();
     value::<DisconnectReason>();
     value::<ErrorCode>();
     value::<GroupProtocol>();
@@ -152,6 +161,9 @@ fn errors_are_errors_and_can_be_kept() {
     error::<SendError>();
     error::<SerializationError>();
     error::<UnknownName>();
+    error::<TransactionError>();
+    error::<AbortableError>();
+    error::<AbortCause>();
     // These hold what the operating system said, which cannot be cloned.
     owned::<ConfigError>();
     owned::<ClusterError>();

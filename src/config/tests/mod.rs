@@ -214,12 +214,33 @@ fn clients_without_a_name_get_different_ones() {
 }
 
 #[test]
-fn transactions_are_refused_and_not_ignored() {
-    for off in ["true", "false"] {
-        let error =
-            producer(&[("transactional.id", "t"), ("enable.idempotence", off)]).unwrap_err();
-        assert!(error.to_string().contains("transactions are not available"), "{error}");
+fn what_transactions_need_is_checked() {
+    let transactional = |more: &[(&str, &str)]| {
+        let base = [("bootstrap.servers", "localhost:9092")];
+        let builder = ProducerConfig::builder().properties(base).properties(more.iter().copied());
+        builder.build_transactional()
+    };
+    let id = ("transactional.id", "t");
+    assert_eq!(transactional(&[id]).unwrap().transactional_id(), "t");
+    for (more, property) in [
+        (vec![], "transactional.id"),
+        (vec![("transactional.id", "")], "transactional.id"),
+        (vec![id, ("enable.idempotence", "false")], "enable.idempotence"),
+        (vec![id, ("acks", "1")], "acks"),
+        (vec![id, ("retries", "0")], "retries"),
+        (vec![id, ("transaction.timeout.ms", "0")], "transaction.timeout.ms"),
+        (
+            vec![id, ("transaction.two.phase.commit.enable", "true")],
+            "transaction.two.phase.commit.enable",
+        ),
+    ] {
+        let error = transactional(&more).unwrap_err();
+        assert_eq!(error.property(), Some(property), "{error}");
     }
+    let error = producer(&[id]).unwrap_err();
+    assert!(error.to_string().contains("build_transactional"), "{error}");
+    let ignored = producer(&[("transaction.timeout.ms", "5")]).unwrap();
+    assert_eq!(ignored.ignored_properties()[0].name, "transaction.timeout.ms");
 }
 
 #[test]

@@ -202,6 +202,8 @@ const PRODUCER: &[Case] = &[
     ),
     ("partitioner.ignore.keys", "false", &["true", "false"], &["on", ""]),
     ("retries", "2147483647", &["0", "2147483647"], &["-1", "2147483648", "12 ms", "1e3", "", "x"]),
+    ("transaction.timeout.ms", "60000", &["1", "2147483647"], &["0", "-1", "2147483648", "x", ""]),
+    ("transactional.id", "", &["orders-0"], &[""]),
 ];
 
 /// The consumer's own.
@@ -359,7 +361,7 @@ fn set<C: Configuration>(
 ) -> Result<String, ConfigError> {
     let builder = start.set("bootstrap.servers", "localhost:9092").set(name, text);
     let shown = builder::get(&builder.config, name).unwrap();
-    match builder.build() {
+    match builder.check() {
         Ok(_) | Err(ConfigError::Conflict { .. }) => Ok(shown),
         Err(error) => Err(error),
     }

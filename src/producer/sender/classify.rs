@@ -10,7 +10,7 @@
 //! | REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND, KAFKA_STORAGE_ERROR, NOT_LEADER_OR_FOLLOWER with acks=all | retry, maybe written |
 //! | any other retriable code | retry, not written |
 //! | OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID behind an unacknowledged batch | retry, not written |
-//! | the same at the head of the partition | bump the epoch, then retry |
+//! | the same at the head of the partition | bump the epoch, then retry; in a transaction fail |
 //! | MESSAGE_TOO_LARGE for more than one record | split |
 //! | CLUSTER_AUTHORIZATION_FAILED, PRODUCER_FENCED, INVALID_PRODUCER_ID_MAPPING, … | fatal |
 //! | any other code | fail |
@@ -41,6 +41,8 @@ impl Heard {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Situation {
     pub(crate) idempotent: bool,
+    /// Whether it belongs to a transaction, whose epoch is not the sender's to raise.
+    pub(crate) transactional: bool,
     pub(crate) acks_all: bool,
     /// Whether each earlier batch of the partition has been acknowledged.
     pub(crate) head: bool,
@@ -105,6 +107,10 @@ pub(crate) fn classify(heard: Heard, situation: Situation) -> Verdict {
                     Verdict::Fail { written: Written::No }
                 }
                 (false, _) => Verdict::Fail { written: Written::Never },
+                // A new epoch would begin another transaction without the first part of this one.
+                (true, true) if situation.transactional => {
+                    Verdict::Fail { written: Written::Never }
+                }
                 (true, true) => Verdict::Bump,
                 // The gap is an earlier batch that is being retried; this one follows it.
                 (true, false) => Verdict::Retry { written: Written::Never, refresh: false },
@@ -150,6 +156,7 @@ mod tests {
 
     const ANY: Situation = Situation {
         idempotent: true,
+        transactional: false,
         acks_all: true,
         head: true,
         retries_left: true,
@@ -166,6 +173,7 @@ mod tests {
         let plain = Situation { idempotent: false, ..ANY };
         let many = Situation { splittable: true, ..ANY };
         let one = Situation { acks_all: false, ..plain };
+        let txn = Situation { transactional: true, ..ANY };
         for (heard, situation, verdict) in [
             (Heard::Answer(E::NONE), ANY, Verdict::Written),
             (Heard::Answer(E::NONE), last, Verdict::Written),
@@ -187,6 +195,12 @@ mod tests {
             (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), behind, retry(Written::Never, false)),
             (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), last, fail(Written::Never)),
             (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), plain, fail(Written::No)),
+            (Heard::Answer(E::OUT_OF_ORDER_SEQUENCE_NUMBER), txn, fail(Written::Never)),
+            (Heard::Answer(E::UNKNOWN_PRODUCER_ID), txn, fail(Written::Never)),
+            (Heard::Answer(E::INVALID_PRODUCER_EPOCH), txn, fail(Written::No)),
+            (Heard::Answer(E::INVALID_TXN_STATE), txn, fail(Written::No)),
+            (Heard::Answer(E::TRANSACTION_ABORTABLE), txn, fail(Written::No)),
+            (Heard::Answer(E::CONCURRENT_TRANSACTIONS), txn, retry(Written::No, false)),
             (Heard::Answer(E::UNKNOWN_PRODUCER_ID), ANY, Verdict::Bump),
             (Heard::Answer(E::UNKNOWN_PRODUCER_ID), last, fail(Written::No)),
             (Heard::Answer(E::CLUSTER_AUTHORIZATION_FAILED), ANY, Verdict::Fatal),

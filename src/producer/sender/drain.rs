@@ -34,7 +34,10 @@ enum Candidate {
 
 impl Sender {
     pub(super) fn drain(&mut self, now: Instant) {
-        let identity = if self.config.idempotent {
+        let identity = if let Some(transactions) = &self.transactions {
+            let Some(identity) = transactions.identity() else { return };
+            Some(identity)
+        } else if self.config.idempotent {
             if self.active.is_empty() || !self.ensure_identity(now) {
                 return;
             }
@@ -138,8 +141,8 @@ impl Sender {
         now: Instant,
         identity: Option<ProducerIdentity>,
     ) -> Option<(Candidate, usize)> {
-        let bumping = self.sequencer.is_bumping();
-        let urgent = self.closing || self.accumulator.is_urgent();
+        let held_back = self.sequencer.is_bumping() || self.is_doomed();
+        let urgent = self.is_urgent();
         let partition = self.partitions.get_mut(index)?;
         if partition.idle_since.take().is_some_and(|since| now >= since + FORGOTTEN_AFTER) {
             partition.sequence.forgotten();
@@ -149,7 +152,7 @@ impl Sender {
         if identity.is_none() && self.config.max_in_flight == 1 && in_flight > 0 {
             return None;
         }
-        if let Some((at, not_before)) = partition.first_waiting(bumping) {
+        if let Some((at, not_before)) = partition.first_waiting(held_back) {
             // Splits make windows longer: a sixth beside an unanswered first would make the broker forget the first.
             let permitted = identity.is_none_or(|identity| {
                 (at < IDEMPOTENT_WINDOW || in_flight == 0)
@@ -169,10 +172,14 @@ impl Sender {
         let permitted = identity.is_none_or(|identity| {
             partition.sequence.permits(identity, partition.window.len(), IDEMPOTENT_WINDOW)
         });
-        if bumping || !permitted {
+        if held_back || !permitted {
             return None;
         }
-        match partition.queue.front(now, self.config.linger, urgent) {
+        let front = partition.queue.front(now, self.config.linger, urgent);
+        if !matches!(front, Front::Empty) && !self.is_enrolled(index) {
+            return None;
+        }
+        match front {
             Front::Ready { size } => Some((Candidate::New, size)),
             Front::Lingers(until) => {
                 self.wake_at(until);
@@ -191,6 +198,7 @@ impl Sender {
         now: Instant,
     ) -> Option<(u64, usize)> {
         let codec = self.accumulator.codec();
+        let transactional = self.transactions.is_some();
         let partition = self.partitions.get_mut(index)?;
         let at = match candidate {
             Candidate::Waiting(at) => at,
@@ -203,11 +211,12 @@ impl Sender {
                     let kind = DeliveryErrorKind::Compression { reason: error.to_string() };
                     let name = partition.queue.topic_partition();
                     let error = slot.batch.error(name, kind, Persistence::NotWritten, now);
-                    slot.state = SlotState::Ended(Outcome::Failed(error));
+                    slot.state = SlotState::Ended(Outcome::Failed(error.clone()));
                     let records = slot.batch.count();
                     self.metrics.failed(&partition.queue.topic, records, now);
                     partition.window.push_back(slot);
                     partition.settle();
+                    self.doom(error, now);
                     // Whatever is behind it has its turn at once.
                     self.wake_at(now);
                     return None;
@@ -219,7 +228,7 @@ impl Sender {
         let slot = partition.window.get_mut(at)?;
         if slot.stamp.is_none() && (identity.is_some() || slot.batch.attempts == 0) {
             slot.stamp = identity.map(|id| partition.sequence.stamp(id, slot.batch.count()));
-            slot.write_stamp();
+            slot.write_stamp(transactional);
         }
         slot.state = SlotState::InFlight;
         slot.batch.attempts += 1;
@@ -268,9 +277,9 @@ impl Sender {
         }
         let sent = draft.batches.iter().filter_map(|sent| self.facts(sent));
         self.metrics.sent(sent, now);
-        let by_topic_id = topics.iter().all(|topic| !topic.topic_id.is_zero());
+        let versions = self.produce_versions(&topics);
         let request = ProduceRequest {
-            transactional_id: None,
+            transactional_id: self.start_transaction(),
             acks: self.config.acks,
             timeout_ms: i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
@@ -279,6 +288,6 @@ impl Sender {
         to.in_flight += 1;
         to.stalled_since = None;
         self.requests.insert(token, Sent { node, at: now, batches: draft.batches });
-        self.actions.push(Action::Produce(Produce { token, node, request, by_topic_id }));
+        self.actions.push(Action::Produce(Produce { token, node, request, versions }));
     }
 }

@@ -3,6 +3,7 @@
 //! and its fate may still become known.
 
 use crate::error::{Cause, ClientError, DeliveryErrorKind, Persistence};
+use crate::producer::delivery::Outcome;
 use crate::producer::sender::Sender;
 use crate::producer::sender::window::{Partition, Slot, SlotState};
 use crate::time::Instant;
@@ -25,8 +26,8 @@ impl Sender {
         }
         self.expires_at = Some(next);
         // The numbers of what expired are lost, or their fate is not known.
-        if bump && self.config.idempotent {
-            self.sequencer.request_bump();
+        if bump {
+            self.lose_numbers();
         }
     }
 
@@ -35,7 +36,7 @@ impl Sender {
         let timeout = self.config.delivery_timeout;
         let Some(partition) = self.partitions.get_mut(index) else { return false };
         let queue = &partition.queue;
-        let mut lost = false;
+        let (mut lost, mut first) = (false, None);
         for slot in &mut partition.window {
             let expires = slot.batch.created + timeout;
             if now < expires {
@@ -48,11 +49,17 @@ impl Sender {
             }
             match slot.state {
                 SlotState::InFlight => {
-                    slot.batch.fail(queue.topic_partition(), kind, Persistence::MaybeWritten, now);
+                    let name = queue.topic_partition();
+                    let error = slot.batch.error(name, kind, Persistence::MaybeWritten, now);
+                    slot.batch.complete(Outcome::Failed(error.clone()));
+                    first.get_or_insert(error);
                     slot.state = SlotState::Abandoned;
                 }
                 SlotState::Waiting { .. } => {
-                    slot.batch.fail(queue.topic_partition(), kind, persistence(slot), now);
+                    let name = queue.topic_partition();
+                    let error = slot.batch.error(name, kind, persistence(slot), now);
+                    slot.batch.complete(Outcome::Failed(error.clone()));
+                    first.get_or_insert(error);
                     lost |= slot.stamp.take().is_some();
                 }
                 // Its turn has come, as all before it have just ended.
@@ -64,24 +71,33 @@ impl Sender {
         }
         partition.window.retain(|s| !(s.is_waiting() && s.batch.has_ended()));
         partition.settle();
+        if let Some(error) = first {
+            self.doom(error, now);
+        }
         lost
     }
 
     fn expire_queued(&mut self, index: usize, now: Instant, next: &mut Instant) {
         let timeout = self.config.delivery_timeout;
         let Some(partition) = self.partitions.get(index) else { return };
+        let mut first = None;
         if let Some(until) = now.checked_sub(timeout) {
             for mut batch in partition.queue.take_created_until(until) {
                 let kind = DeliveryErrorKind::TimedOut { records: batch.count() as usize };
                 batch.last_error =
                     batch.last_error.take().or_else(|| self.obstacle(partition, now));
                 let name = partition.queue.topic_partition();
-                batch.fail(name, kind, Persistence::NotWritten, now);
+                let error = batch.error(name, kind, Persistence::NotWritten, now);
+                batch.complete(Outcome::Failed(error.clone()));
+                first.get_or_insert(error);
                 self.metrics.failed(&partition.queue.topic, batch.count(), now);
             }
         }
         if let Some(created) = partition.queue.front_created() {
             *next = (created + timeout).min(*next);
+        }
+        if let Some(error) = first {
+            self.doom(error, now);
         }
     }
 

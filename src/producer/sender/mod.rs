@@ -23,12 +23,14 @@ mod node;
 mod resolve;
 mod split;
 mod stall;
+mod transaction;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::client::LeaderHint;
@@ -39,6 +41,7 @@ use crate::producer::accumulator::{Accumulator, PartitionQueue};
 use crate::producer::delivery::Completion;
 use crate::producer::metrics::ProducerMetrics;
 use crate::producer::sequencer::Sequencer;
+use crate::producer::txn::{Ask, Transactions};
 use crate::protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use crate::time::{Backoff, Duration, Instant};
 use crate::types::{BrokerId, ProducerIdentity, TopicId};
@@ -80,6 +83,8 @@ pub(crate) enum Action {
     InitProducerId,
     /// Send it and tell by `handle_produced`.
     Produce(Produce),
+    /// Ask a coordinator of transactions, and tell by `handle_coordinator`.
+    AskCoordinator(Ask),
     /// A broker named the leader of a partition (KIP-951).
     LeaderHint(LeaderHint),
     /// The producer can write no more.
@@ -92,8 +97,8 @@ pub(crate) struct Produce {
     pub(crate) token: u64,
     pub(crate) node: BrokerId,
     pub(crate) request: ProduceRequest,
-    /// Whether each topic has an id, which newer versions send instead of the name.
-    pub(crate) by_topic_id: bool,
+    /// The versions in which it means what it is to mean.
+    pub(crate) versions: RangeInclusive<i16>,
 }
 
 impl Leadership {
@@ -108,6 +113,8 @@ pub(crate) struct Sender {
     accumulator: Arc<Accumulator>,
     metrics: Arc<ProducerMetrics>,
     sequencer: Sequencer,
+    /// Those of a transactional producer, which has its identity from them.
+    transactions: Option<Transactions>,
     id_retry_at: Option<Instant>,
     id_attempts: u32,
     /// Why there is no producer id, after a try failed.
@@ -160,6 +167,7 @@ impl Sender {
             accumulator,
             metrics,
             sequencer: Sequencer::new(),
+            transactions: None,
             id_retry_at: None,
             id_attempts: 0,
             id_error: None,
@@ -208,8 +216,8 @@ impl Sender {
             }
             partition.leadership = new;
         }
-        if recreated && self.config.idempotent {
-            self.sequencer.request_bump();
+        if recreated {
+            self.lose_numbers();
         }
     }
 
@@ -311,6 +319,10 @@ impl Sender {
 
     /// Whether no accepted record that the sender knows of waits for its end. What was abandoned does not count.
     pub(crate) fn is_idle(&self) -> bool {
+        self.transactions.as_ref().is_none_or(Transactions::is_settled) && self.all_have_ended()
+    }
+
+    fn all_have_ended(&self) -> bool {
         let mut active = self.active.iter().filter_map(|&index| self.partitions.get(index));
         active.all(|partition| {
             partition.window.iter().all(|slot| slot.batch.has_ended()) && partition.queue.is_empty()
@@ -345,7 +357,9 @@ impl Sender {
         }
         self.expire(now);
         self.advance_bump();
+        self.drop_doomed(now);
         self.drain(now);
+        self.advance_transaction(now);
         self.note_stalls(now);
         self.retire(now);
         if let Some(at) = self.expires_at.filter(|_| !self.active.is_empty()) {
@@ -400,6 +414,9 @@ impl Sender {
         // First, or senders that go on would keep the failing going.
         self.accumulator.refuse(SendError::Fatal(error.clone()));
         self.fail_all(&DeliveryErrorKind::Fatal(error.clone()), now);
+        if let Some(transactions) = &mut self.transactions {
+            transactions.fail(error.clone());
+        }
         self.fatal = Some(error.clone());
         self.actions.push(Action::Fatal(error));
     }

@@ -8,6 +8,7 @@ use crate::producer::sender::classify::{Heard, Situation, Verdict, Written, clas
 use crate::producer::sender::expiry::persistence;
 use crate::producer::sender::window::SlotState;
 use crate::producer::sender::{Action, Sender, Sent, SentBatch, cause};
+use crate::producer::txn::MARKERS;
 use crate::protocol::messages::produce::{PartitionProduceResponse, ProduceResponse};
 use crate::time::{Duration, Instant};
 use crate::types::BrokerId;
@@ -143,6 +144,7 @@ impl Sender {
         let abandoned = matches!(slot.state, SlotState::Abandoned);
         let situation = Situation {
             idempotent: self.config.idempotent,
+            transactional: self.transactions.is_some(),
             acks_all: self.config.acks == -1,
             head,
             retries_left: slot.batch.attempts <= self.config.retries && !abandoned,
@@ -174,7 +176,11 @@ impl Sender {
                 }
                 slot.maybe_written = may_be_written(slot.maybe_written, written);
                 let attempt = slot.batch.attempts.saturating_sub(1);
-                let backoff = self.config.retry_backoff.wait(attempt, self.random.f64());
+                let backoff = match ending.heard {
+                    Heard::Answer(ErrorCode::CONCURRENT_TRANSACTIONS) => MARKERS,
+                    _ => self.config.retry_backoff,
+                };
+                let backoff = backoff.wait(attempt, self.random.f64());
                 slot.state = SlotState::Waiting { not_before: now + backoff };
                 self.wants_metadata |= refresh && !slot.is_behind(partition.leadership);
             }
@@ -222,10 +228,12 @@ impl Sender {
         if !slot.batch.has_ended() {
             self.metrics.failed(&partition.queue.topic, slot.batch.count(), now);
         }
-        slot.state = SlotState::Ended(Outcome::Failed(error));
+        slot.state = SlotState::Ended(Outcome::Failed(error.clone()));
         // Its numbers are used up, and the broker waits for them before it takes later ones.
-        if slot.stamp.is_some() && self.config.idempotent {
-            self.sequencer.request_bump();
+        let numbered = slot.stamp.is_some();
+        self.doom(error, now);
+        if numbered {
+            self.lose_numbers();
         }
     }
 }

@@ -32,9 +32,11 @@ impl Sender {
     pub(super) fn note_stalls(&mut self, now: Instant) {
         let Some(timeout) = self.availability else { return };
         // An epoch bump, or the lack of a producer id, holds everything back. That is no broker's fault.
-        if self.config.idempotent
-            && (self.sequencer.is_bumping() || self.sequencer.identity().is_none())
-        {
+        let held_back = match &self.transactions {
+            Some(transactions) => transactions.identity().is_none() || transactions.is_doomed(),
+            None => self.sequencer.is_bumping() || self.sequencer.identity().is_none(),
+        };
+        if self.config.idempotent && held_back {
             return;
         }
         let left = self.left_waiting(now);
@@ -57,7 +59,7 @@ impl Sender {
     }
 
     fn left_waiting(&self, now: Instant) -> BTreeMap<BrokerId, Left> {
-        let urgent = self.closing || self.accumulator.is_urgent();
+        let urgent = self.is_urgent();
         let mut left = BTreeMap::new();
         for partition in self.active.iter().filter_map(|&index| self.partitions.get(index)) {
             let Some(leader) = partition.leadership.leader else { continue };

@@ -31,6 +31,8 @@ pub(super) struct Partition {
     pub(super) active: bool,
     /// Since when it is not.
     pub(super) idle_since: Option<Instant>,
+    /// The last transaction that it was part of.
+    pub(super) enrolled_in: u64,
     /// Why its last attempt failed, until one succeeds: what batches wait for that have not been sent themselves.
     pub(super) last_error: Option<Cause>,
 }
@@ -71,6 +73,7 @@ impl Partition {
             window: VecDeque::new(),
             active: false,
             idle_since: None,
+            enrolled_in: 0,
             last_error: None,
         }
     }
@@ -187,11 +190,11 @@ impl Slot {
     }
 
     /// Writes the stamp into the batch's header, or that it has none.
-    pub(super) fn write_stamp(&mut self) {
+    pub(super) fn write_stamp(&mut self, transactional: bool) {
         let (identity, sequence) = self
             .stamp
             .map_or((ProducerIdentity::NONE, -1), |stamp| (stamp.identity, stamp.base_sequence));
-        self.batch.stamp(identity, sequence);
+        self.batch.stamp(identity, sequence, transactional);
     }
 
     /// Unanswered, abandoned or not.

@@ -207,6 +207,7 @@ impl World {
         let busy = !actions.is_empty();
         for action in actions {
             match action {
+                Action::AskCoordinator(ask) => panic!("there are no transactions here: {ask:?}"),
                 Action::Connect(node) => self.sender.handle_connected(node),
                 Action::RefreshMetadata => self.tell_metadata(),
                 Action::InitProducerId => self.unanswered_id = true,

@@ -1,0 +1,451 @@
+//! Transactions as their users see them: a producer of another type, and a guard for each transaction, so that the usual
+//! mistakes do not compile. It decides nothing about transactions: the task does, see `txn`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+
+use crate::config::TransactionalProducerConfig;
+use crate::error::{
+    AbortCause, AbortableError, CloseError, DeliveryError, ProduceError, SendError,
+    TransactionError, TransactionOperation, TransactionOutcome, TransactionTimeout,
+};
+use crate::metrics::Metrics;
+use crate::producer::commands::{Command, Finish, Settled, Transact};
+use crate::producer::measured::Timed;
+use crate::producer::metrics::ProducerMetrics;
+use crate::producer::txn::Doom;
+use crate::producer::{Delivery, Producer, ProducerBuilder, ProducerRecord, RecordMetadata};
+use crate::time::{Duration, Instant, deadline};
+use crate::types::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
+
+/// Writes records, and the offsets of what was consumed for them, so that all become visible or none does (KIP-98).
+///
+/// Whoever reads with `isolation.level=read_committed` sees the records of a transaction once it is committed, and never
+/// those of one that was aborted. All producers with one `transactional.id` are one after the other: a new one ends the
+/// transaction that the one before had open, and keeps it from writing ever again.
+///
+/// A transaction is a guard that borrows the producer, so there is one at a time, and the usual mistakes do not compile:
+///
+/// ```
+/// use milena::{ProducerConfig, ProducerRecord, TransactionalProducer};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cluster = milena::broker::Cluster::builder().start().await?;
+/// # let servers = cluster.bootstrap_servers();
+///
+/// let config = ProducerConfig::builder().bootstrap_servers(servers).transactional_id("orders-0");
+/// let mut producer = TransactionalProducer::new(config.build_transactional()?).await?;
+///
+/// let transaction = producer.begin().await?;
+/// transaction.send(&ProducerRecord::new("orders", "one")).await?;
+/// transaction.send(&ProducerRecord::new("payments", "one")).await?;
+/// transaction.commit().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Two open transactions of one producer:
+/// ```compile_fail,E0499
+/// # async fn two(producer: &mut milena::TransactionalProducer) -> Result<(), milena::TransactionError> {
+/// let first = producer.begin().await?;
+/// let second = producer.begin().await?;
+/// first.commit().await?;
+/// second.commit().await
+/// # }
+/// ```
+///
+/// A record that is sent after the commit:
+/// ```compile_fail,E0382
+/// # async fn late(producer: &mut milena::TransactionalProducer) -> Result<(), Box<dyn std::error::Error>> {
+/// let transaction = producer.begin().await?;
+/// transaction.commit().await?;
+/// transaction.send(&milena::ProducerRecord::new("orders", "late")).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A commit while a send is still going on:
+/// ```compile_fail,E0505
+/// # async fn race(producer: &mut milena::TransactionalProducer) -> Result<(), Box<dyn std::error::Error>> {
+/// let transaction = producer.begin().await?;
+/// let record = milena::ProducerRecord::new("orders", "one");
+/// let sending = transaction.send(&record);
+/// transaction.commit().await?;
+/// sending.await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A record outside of any transaction:
+/// ```compile_fail,E0599
+/// # async fn outside(producer: milena::TransactionalProducer) {
+/// producer.send(&milena::ProducerRecord::new("orders", "one")).await;
+/// # }
+/// ```
+///
+/// A transaction of a producer that is not transactional:
+/// ```compile_fail,E0599
+/// # async fn plain(mut producer: milena::Producer) {
+/// producer.begin().await;
+/// # }
+/// ```
+///
+/// And one that is made without a `transactional.id`:
+/// ```compile_fail,E0308
+/// # async fn config(config: milena::ProducerConfig) {
+/// milena::TransactionalProducer::new(config).await;
+/// # }
+/// ```
+///
+/// # Dropping it
+/// ends its task in the background, which aborts the transaction that may still be going on. To wait for that, call
+/// [`close`](Self::close).
+pub struct TransactionalProducer {
+    producer: Producer,
+    doom: Arc<Doom>,
+}
+
+impl TransactionalProducer {
+    /// Starts a producer on the current tokio runtime and initialises transactions (Kafka's `initTransactions`): waits until
+    /// what an earlier producer with this `transactional.id` had open has ended, and fences that producer. Begin to consume
+    /// what is to be processed only after this.
+    ///
+    /// # Errors
+    /// - [`TransactionError::TimedOut`] if that was not done within `max.block.ms`.
+    /// - [`TransactionError::Fatal`] with the broker's code: `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`;
+    ///   `INVALID_TRANSACTION_TIMEOUT` if `transaction.timeout.ms` is above the broker's `transaction.max.timeout.ms`;
+    ///   `UNSUPPORTED_VERSION` if the brokers know no transactions.
+    ///
+    /// # Cancel safety
+    /// The producer is dropped with it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn new(config: TransactionalProducerConfig) -> Result<Self, TransactionError> {
+        Self::builder(config).init().await
+    }
+
+    /// A builder, to replace parts such as the connector.
+    pub fn builder(
+        config: TransactionalProducerConfig,
+    ) -> ProducerBuilder<TransactionalProducerConfig> {
+        ProducerBuilder::new(config)
+    }
+
+    pub(crate) async fn init(
+        producer: Producer,
+        doom: Arc<Doom>,
+    ) -> Result<Self, TransactionError> {
+        let producer = Self { producer, doom };
+        producer.ask(TransactionOperation::Init, Transact::Settle).await?;
+        Ok(producer)
+    }
+
+    /// Begins a transaction. Waits, at most `max.block.ms`, until the one before has ended.
+    ///
+    /// # Errors
+    /// [`TransactionError::TimedOut`], after which it can be called again; [`TransactionError::Fatal`].
+    ///
+    /// # Cancel safety
+    /// Safe: a transaction that was begun and is not held by anybody is aborted.
+    pub async fn begin(&mut self) -> Result<Transaction<'_>, TransactionError> {
+        let (end, told) = oneshot::channel();
+        let begin = |reply| Transact::Begin { end: told, reply };
+        self.ask(TransactionOperation::Begin, begin).await?;
+        Ok(Transaction { producer: self, end })
+    }
+
+    /// Waits, at most `max.block.ms`, until no transaction is going on, and says how the last one ended; `None` if there was
+    /// none. After a commit that timed out, this tells what became of it.
+    ///
+    /// # Errors
+    /// [`TransactionError::TimedOut`], after which it can be called again; [`TransactionError::Fatal`], after which only a
+    /// look at the data tells: the coordinator has ended it, but this producer was not told how.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn settle(&mut self) -> Result<Option<TransactionOutcome>, TransactionError> {
+        self.ask(TransactionOperation::Settle, Transact::Settle).await
+    }
+
+    /// As [`Producer::partitions_for`].
+    ///
+    /// # Errors
+    /// As [`Producer::partitions_for`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn partitions_for(&self, topic: &str) -> Result<usize, SendError> {
+        self.producer.partitions_for(topic).await
+    }
+
+    /// As [`Producer::metrics`].
+    pub fn metrics(&self) -> Metrics {
+        self.producer.metrics()
+    }
+
+    /// Ends the producer's task and connections, when the abort of a transaction that was dropped, or the commit of one that
+    /// timed out, is over; at the latest after `timeout`.
+    ///
+    /// # Errors
+    /// If the time-out passed first and records failed for it.
+    ///
+    /// # Cancel safety
+    /// A close that is dropped goes on in the background.
+    pub async fn close(self, timeout: Duration) -> Result<(), CloseError> {
+        self.producer.close(timeout).await
+    }
+
+    /// Asks the task for something, and waits at most `max.block.ms`.
+    async fn ask(
+        &self,
+        operation: TransactionOperation,
+        what: impl FnOnce(oneshot::Sender<Settled>) -> Transact,
+    ) -> Settled {
+        let inner = &self.producer.inner;
+        let _timed = measure(&inner.metrics, operation);
+        let until = deadline(Instant::now(), inner.max_block);
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Transact(what(reply));
+        match timeout_at(until, inner.commands.send(command)).await {
+            Ok(Ok(())) => self.wait(operation, answer, until).await,
+            Ok(Err(_)) => Err(self.ended()),
+            Err(_) => Err(self.timed_out(operation)),
+        }
+    }
+
+    async fn wait(
+        &self,
+        operation: TransactionOperation,
+        answer: oneshot::Receiver<Settled>,
+        until: Instant,
+    ) -> Settled {
+        match timeout_at(until, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(self.ended()),
+            Err(_) => Err(self.timed_out(operation)),
+        }
+    }
+
+    fn timed_out(&self, operation: TransactionOperation) -> TransactionError {
+        let waited = self.producer.inner.max_block;
+        TransactionError::TimedOut(TransactionTimeout { operation, waited })
+    }
+
+    /// Why the task is gone.
+    fn ended(&self) -> TransactionError {
+        match self.producer.inner.accumulator.end() {
+            Some(SendError::Fatal(error)) => TransactionError::Fatal(error),
+            _ => TransactionError::Closed,
+        }
+    }
+}
+
+impl fmt::Debug for TransactionalProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TransactionalProducer").field(&self.producer).finish()
+    }
+}
+
+/// A transaction that is open. Dropping it aborts it, in the background; the next [`TransactionalProducer::begin`] waits
+/// for that.
+///
+/// A record that was not accepted, or not delivered, dooms the transaction: what comes after it is refused with
+/// [`SendError::Transaction`], what was not sent yet is dropped, and a commit fails with [`TransactionError::Abortable`],
+/// which names the first cause. The exception is [`try_send`](Self::try_send) when it would have to wait.
+#[must_use = "a transaction that is dropped is aborted"]
+pub struct Transaction<'p> {
+    producer: &'p mut TransactionalProducer,
+    /// Dropped, it tells the task to abort.
+    end: oneshot::Sender<Finish>,
+}
+
+impl Transaction<'_> {
+    /// As [`Producer::send`], within the transaction.
+    ///
+    /// # Errors
+    /// A [`SendError`], which dooms the transaction.
+    ///
+    /// # Cancel safety
+    /// A `send` that is dropped before it is ready has accepted nothing, and dooms nothing.
+    pub async fn send(&self, record: &ProducerRecord<'_>) -> Result<Delivery, SendError> {
+        self.check()?;
+        self.noted(self.producer.producer.send(record).await)
+    }
+
+    /// As [`Producer::send_with`], within the transaction.
+    ///
+    /// # Errors
+    /// As [`Transaction::send`].
+    ///
+    /// # Cancel safety
+    /// As [`Transaction::send`].
+    pub async fn send_with<F>(
+        &self,
+        record: &ProducerRecord<'_>,
+        callback: F,
+    ) -> Result<(), SendError>
+    where
+        F: FnOnce(Result<RecordMetadata, DeliveryError>) + Send + 'static,
+    {
+        self.check()?;
+        self.noted(self.producer.producer.send_with(record, callback).await)
+    }
+
+    /// As [`Producer::send_and_wait`], within the transaction.
+    ///
+    /// # Errors
+    /// As [`Producer::send_and_wait`]; each dooms the transaction.
+    ///
+    /// # Cancel safety
+    /// As [`Producer::send_and_wait`].
+    pub async fn send_and_wait(
+        &self,
+        record: &ProducerRecord<'_>,
+    ) -> Result<RecordMetadata, ProduceError> {
+        Ok(self.send(record).await?.await?)
+    }
+
+    /// As [`Producer::try_send`], within the transaction.
+    ///
+    /// # Errors
+    /// A [`SendError`]. Unless it [is retriable](SendError::is_retriable), which here says only that the call would have to
+    /// wait, it dooms the transaction.
+    pub fn try_send(&self, record: &ProducerRecord<'_>) -> Result<Delivery, SendError> {
+        self.check()?;
+        match self.producer.producer.try_send(record) {
+            Err(error) if error.is_retriable() => Err(error),
+            result => self.noted(result),
+        }
+    }
+
+    /// As [`Producer::flush`]. A commit does so by itself.
+    ///
+    /// # Cancel safety
+    /// As [`Producer::flush`].
+    pub async fn flush(&self) {
+        self.producer.producer.flush().await;
+    }
+
+    /// Makes offsets part of the transaction: when it commits, they are those that the consumer's group has committed
+    /// (Kafka's `sendOffsetsToTransaction`). Returns when the group's coordinator has them, after at most `max.block.ms`.
+    ///
+    /// `offsets` are those of the next record to be read of each partition. With the `group` as the consumer gives it the
+    /// coordinator refuses offsets of a consumer that a rebalance has taken its partitions from (KIP-447). The consumer must
+    /// not commit by itself: `enable.auto.commit=false`.
+    ///
+    /// # Errors
+    /// - [`TransactionError::Abortable`]: the transaction is doomed, such as after a rebalance.
+    /// - [`TransactionError::NoGroup`]: the transaction is unharmed.
+    /// - [`TransactionError::TimedOut`]: it goes on, and a commit waits for its end.
+    /// - [`TransactionError::Fatal`].
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the offsets may become part of the transaction or not: abort it.
+    pub async fn send_offsets(
+        &self,
+        group: &ConsumerGroupMetadata,
+        offsets: impl IntoIterator<Item = (TopicPartition, OffsetAndMetadata)>,
+    ) -> Result<(), TransactionError> {
+        if group.group_id.is_empty() {
+            return Err(TransactionError::NoGroup);
+        }
+        let (group, offsets): (_, BTreeMap<_, _>) = (group.clone(), offsets.into_iter().collect());
+        let send = |reply| Transact::SendOffsets { group, offsets, reply };
+        self.producer.ask(TransactionOperation::SendOffsets, send).await?;
+        Ok(())
+    }
+
+    /// Commits the transaction: sends what is waiting, without linger, waits for its end, and then for the coordinator's
+    /// word that all of it is or will be visible.
+    ///
+    /// # Errors
+    /// - [`TransactionError::Abortable`]: something of it was not written. It is aborted in the background, and nothing of
+    ///   it will be visible.
+    /// - [`TransactionError::TimedOut`] after `max.block.ms`: the commit goes on. [`TransactionalProducer::settle`] tells
+    ///   how it ended.
+    /// - [`TransactionError::Fatal`]: the coordinator ends it without this producer, which was fenced or took longer than
+    ///   `transaction.timeout.ms`. If the request to commit was on its way by then, it may be committed.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was first polled, it aborts; later, the commit goes on in the background, and
+    /// [`TransactionalProducer::settle`] tells how it ended.
+    pub async fn commit(self) -> Result<(), TransactionError> {
+        self.finish(TransactionOperation::Commit).await
+    }
+
+    /// Aborts the transaction: drops what was not sent, and waits for the coordinator's word.
+    ///
+    /// # Errors
+    /// [`TransactionError::TimedOut`] after `max.block.ms`: the abort goes on, and the next `begin` waits for it;
+    /// [`TransactionError::Fatal`].
+    ///
+    /// # Cancel safety
+    /// The abort goes on in the background.
+    pub async fn abort(self) -> Result<(), TransactionError> {
+        self.finish(TransactionOperation::Abort).await
+    }
+
+    async fn finish(self, operation: TransactionOperation) -> Result<(), TransactionError> {
+        let Self { producer, end } = self;
+        let inner = &producer.producer.inner;
+        let _timed = measure(&inner.metrics, operation);
+        let until = deadline(Instant::now(), inner.max_block);
+        let (reply, answer) = oneshot::channel();
+        let commit = operation == TransactionOperation::Commit;
+        if end.send(Finish { commit, reply }).is_err() {
+            return Err(producer.ended());
+        }
+        match producer.wait(operation, answer, until).await? {
+            Some(TransactionOutcome::Aborted) if commit => {
+                Err(TransactionError::Abortable(AbortableError::new(AbortCause::Aborted)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether records are still taken.
+    #[inline]
+    fn check(&self) -> Result<(), SendError> {
+        match self.producer.doom.get() {
+            None => Ok(()),
+            Some(error) => Err(SendError::Transaction(error)),
+        }
+    }
+
+    /// A record that was not accepted must not be missing from what is committed.
+    fn noted<T>(&self, result: Result<T, SendError>) -> Result<T, SendError> {
+        if let Err(error) = &result
+            && !error.is_fatal()
+        {
+            let cause = AbortCause::Send(error.clone());
+            self.producer.doom.set(AbortableError::new(cause));
+            self.producer.producer.inner.accumulator.wake();
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("doomed", &self.producer.doom.get().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn measure(metrics: &ProducerMetrics, operation: TransactionOperation) -> Option<Timed<'_>> {
+    let tell = match operation {
+        TransactionOperation::Init => ProducerMetrics::initialised_transactions,
+        TransactionOperation::Begin => ProducerMetrics::began_transaction,
+        TransactionOperation::SendOffsets => ProducerMetrics::sent_offsets,
+        TransactionOperation::Commit => ProducerMetrics::committed,
+        TransactionOperation::Abort => ProducerMetrics::aborted,
+        _ => return None,
+    };
+    Some(Timed::start(metrics, tell))
+}
