@@ -52,11 +52,12 @@
 //! # What it does
 //! ApiVersions, Metadata (with automatic topic creation), Produce, Fetch, ListOffsets, OffsetForLeaderEpoch,
 //! InitProducerId, FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup, ConsumerGroupHeartbeat, OffsetCommit,
-//! OffsetFetch, AddPartitionsToTxn, AddOffsetsToTxn, TxnOffsetCommit, EndTxn, DescribeProducers, DescribeTransactions,
-//! ListTransactions, CreateTopics, CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders,
-//! leader epochs, topic ids, in-sync replicas, `min.insync.replicas`, size and time limits, the checks of idempotent
-//! producers, the rules of consumer groups, and those of transactions in both versions of their protocol (KIP-890 is the
-//! new one) are Kafka's, and so are fetch sessions, isolation levels and racks.
+//! OffsetFetch, OffsetDelete, ListGroups, DescribeGroups, ConsumerGroupDescribe, DeleteGroups, AddPartitionsToTxn,
+//! AddOffsetsToTxn, TxnOffsetCommit, EndTxn, DescribeProducers, DescribeTransactions, ListTransactions, CreateTopics,
+//! CreatePartitions and DeleteTopics, in all versions that brokers of 4.3 serve. Leaders, leader epochs, topic ids,
+//! in-sync replicas, `min.insync.replicas`, size and time limits, the checks of idempotent producers, the rules of
+//! consumer groups, and those of transactions in both versions of their protocol (KIP-890 is the new one) are Kafka's,
+//! and so are fetch sessions, isolation levels and racks.
 //!
 //! # Where it differs from Kafka
 //! - Replicas are in step at once: the high watermark is the end of the log, and a change of leader loses nothing

@@ -44,6 +44,7 @@ mod consumers;
 mod examples;
 mod footprint;
 mod in_process;
+mod in_process_groups;
 mod java_to_java;
 mod java_to_reader;
 mod loads;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         producer_to_java::TESTS,
         java_to_reader::TESTS,
         in_process::TESTS,
+        in_process_groups::TESTS,
         examples::TESTS,
         assignors::TESTS,
         outages::TESTS,

@@ -65,6 +65,25 @@ impl Release {
         Ok(run(command).await?.0)
     }
 
+    /// Runs `kafka-consumer-groups` with these arguments, separated by blanks; what it prints.
+    pub(crate) async fn consumer_groups(
+        &self,
+        bootstrap: &str,
+        arguments: &str,
+    ) -> Result<String, Trouble> {
+        let class = if self.at_least(3, 8) {
+            "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+        } else {
+            "kafka.admin.ConsumerGroupCommand"
+        };
+        let mut command = self.java(class, "256m");
+        command.args(["--bootstrap-server", bootstrap]).args(arguments.split_whitespace());
+        let (out, err) = run(command).await?;
+        // What fails it says among what it logs; its exit code tells of wrong arguments only.
+        let said = err.lines().filter(|line| !line.contains("] INFO "));
+        Ok(said.fold(out + "\n", |text, line| text + line + "\n"))
+    }
+
     /// Kafka's `VerifiableConsumer` about to join a group.
     pub(crate) fn verifiable_consumer(
         &self,

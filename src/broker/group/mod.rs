@@ -4,6 +4,7 @@
 //! timer has to run: what nobody asks for and nobody waits for is not noticed. Those who wait know from
 //! [`Groups::next_deadline`] when to look again.
 
+mod admin;
 mod classic;
 mod inspect;
 mod members;
@@ -39,6 +40,9 @@ use crate::types::BrokerId;
 
 /// From this version of OffsetCommit on, a group that is not there is called that.
 const NO_GROUP_FROM: i16 = 9;
+
+/// Whence a member is said to come: nodes listen on this machine only.
+const CLIENT_HOST: &str = "/127.0.0.1";
 
 /// What can be set about groups.
 #[derive(Debug, Clone)]

@@ -108,6 +108,13 @@ impl Offsets {
         self.by_topic.iter().map(|(topic, offsets)| (topic.as_str(), offsets))
     }
 
+    pub(super) fn forget(&mut self, topic: &str, partition: i32) {
+        if let Some(offsets) = self.by_topic.get_mut(topic) {
+            offsets.remove(&partition);
+            self.orders.remove(&TopicPartition::new(topic, partition));
+        }
+    }
+
     pub(super) fn forget_topic(&mut self, topic: &str) {
         self.by_topic.remove(topic);
         self.orders.retain(|to, _| to.topic != topic);

@@ -15,6 +15,7 @@ mod describe_producers;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
+mod group_admin;
 mod groups;
 mod init_producer_id;
 mod list_offsets;
@@ -38,15 +39,18 @@ use crate::error::ErrorCode;
 use crate::protocol::header::{RequestHeader, decode_request_header, encode_response};
 use crate::protocol::messages::{
     add_offsets_to_txn::AddOffsetsToTxnRequest, add_partitions_to_txn::AddPartitionsToTxnRequest,
-    api_versions::ApiVersionsRequest, consumer_group_heartbeat::ConsumerGroupHeartbeatRequest,
+    api_versions::ApiVersionsRequest, consumer_group_describe::ConsumerGroupDescribeRequest,
+    consumer_group_heartbeat::ConsumerGroupHeartbeatRequest,
     create_partitions::CreatePartitionsRequest, create_topics::CreateTopicsRequest,
-    delete_topics::DeleteTopicsRequest, describe_producers::DescribeProducersRequest,
+    delete_groups::DeleteGroupsRequest, delete_topics::DeleteTopicsRequest,
+    describe_groups::DescribeGroupsRequest, describe_producers::DescribeProducersRequest,
     describe_transactions::DescribeTransactionsRequest, end_txn::EndTxnRequest,
     fetch::FetchRequest, find_coordinator::FindCoordinatorRequest, heartbeat::HeartbeatRequest,
     init_producer_id::InitProducerIdRequest, join_group::JoinGroupRequest,
-    leave_group::LeaveGroupRequest, list_offsets::ListOffsetsRequest,
-    list_transactions::ListTransactionsRequest, metadata::MetadataRequest,
-    offset_commit::OffsetCommitRequest, offset_fetch::OffsetFetchRequest,
+    leave_group::LeaveGroupRequest, list_groups::ListGroupsRequest,
+    list_offsets::ListOffsetsRequest, list_transactions::ListTransactionsRequest,
+    metadata::MetadataRequest, offset_commit::OffsetCommitRequest,
+    offset_delete::OffsetDeleteRequest, offset_fetch::OffsetFetchRequest,
     offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest,
     sync_group::SyncGroupRequest, txn_offset_commit::TxnOffsetCommitRequest,
 };
@@ -191,13 +195,18 @@ served! {
     HeartbeatRequest,
     LeaveGroupRequest,
     SyncGroupRequest,
+    DescribeGroupsRequest,
+    ListGroupsRequest,
     ApiVersionsRequest,
     CreateTopicsRequest,
     DeleteTopicsRequest,
     InitProducerIdRequest,
     OffsetForLeaderEpochRequest,
     CreatePartitionsRequest,
+    DeleteGroupsRequest,
+    OffsetDeleteRequest,
     ConsumerGroupHeartbeatRequest,
+    ConsumerGroupDescribeRequest,
     AddPartitionsToTxnRequest,
     AddOffsetsToTxnRequest,
     EndTxnRequest,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Refusal, State, Topic};
 use crate::broker::group::{Refused, TopicView};
 use crate::error::ErrorCode;
+use crate::protocol::messages::consumer_group_describe::DescribedGroup;
 use crate::protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
 };
@@ -30,6 +31,15 @@ impl State {
         request: ConsumerGroupHeartbeatRequest,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
         self.groups.consumer_heartbeat(now, from, request, &self.topics)
+    }
+
+    /// A group of the new protocol, with the names of its topics.
+    pub(crate) fn describe_consumer_group(
+        &mut self,
+        now: Instant,
+        group: &str,
+    ) -> Result<DescribedGroup, Refused> {
+        self.groups.describe_consumer(now, group, &self.topics)
     }
 }
 

@@ -72,6 +72,11 @@ apis! {
     leave_group::LeaveGroupRequest;
     offset_for_leader_epoch::OffsetForLeaderEpochRequest;
     consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
+    list_groups::ListGroupsRequest;
+    describe_groups::DescribeGroupsRequest;
+    consumer_group_describe::ConsumerGroupDescribeRequest;
+    delete_groups::DeleteGroupsRequest;
+    offset_delete::OffsetDeleteRequest;
     add_partitions_to_txn::AddPartitionsToTxnRequest;
     add_offsets_to_txn::AddOffsetsToTxnRequest;
     end_txn::EndTxnRequest;

@@ -16,6 +16,7 @@
 //! record; another coordinator begins with that, as after a real move: a rebalance under way is forgotten, and members
 //! go on in the generation that was stable last.
 
+mod describe;
 mod join;
 mod rounds;
 mod sync;

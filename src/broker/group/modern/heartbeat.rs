@@ -264,6 +264,7 @@ fn update(member: &mut Member, heartbeat: Heartbeat<'_>) -> Result<bool, Refused
         member.rebalance_timeout = Duration::from_millis(ms);
     }
     member.instance_id = request.instance_id.or(member.instance_id.take());
+    member.rack_id = request.rack_id.or(member.rack_id.take());
     client_id.clone_into(&mut member.client_id);
     Ok(member.subscription != before)
 }

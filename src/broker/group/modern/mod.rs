@@ -21,6 +21,7 @@
 //! only the time-outs begin anew.
 
 mod assignor;
+mod describe;
 mod heartbeat;
 mod reconcile;
 mod subscription;
@@ -62,6 +63,7 @@ pub(crate) struct Member {
     pub(crate) id: String,
     pub(crate) instance_id: Option<String>,
     pub(crate) client_id: String,
+    rack_id: Option<String>,
     pub(crate) epoch: i32,
     /// What it owns or is told to take, each with the epoch in which it was assigned (KIP-1251).
     pub(crate) assigned: BTreeMap<Slot, i32>,
@@ -84,6 +86,7 @@ impl Member {
             id,
             instance_id: None,
             client_id: String::new(),
+            rack_id: None,
             epoch: 0,
             assigned: BTreeMap::new(),
             revoking: BTreeMap::new(),

@@ -52,6 +52,21 @@ impl Subscription {
         Ok(())
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// The pattern as it was written.
+    pub(super) fn pattern(&self) -> Option<&str> {
+        self.pattern.as_ref().map(|(written, _)| written.as_str())
+    }
+
+    /// Whether a topic with this name is wanted.
+    pub(super) fn wants(&self, topic: &str) -> bool {
+        self.names.contains(topic)
+            || self.pattern.as_ref().is_some_and(|(_, regex)| regex.is_match(topic))
+    }
+
     /// The topics that are there, of those that are wanted, with their partitions.
     pub(super) fn resolve(&self, topics: &dyn TopicView) -> BTreeMap<TopicId, i32> {
         let mut found: BTreeMap<TopicId, i32> =

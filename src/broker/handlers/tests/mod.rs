@@ -1,6 +1,7 @@
 //! Each API over an in-memory stream, with real frames.
 
 mod fetch;
+mod group_admin;
 mod groups;
 mod list_offsets;
 mod metadata;
