@@ -45,6 +45,7 @@ mod examples;
 mod footprint;
 mod in_process;
 mod in_process_groups;
+mod in_process_transactions;
 mod java_to_java;
 mod java_to_reader;
 mod loads;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         java_to_reader::TESTS,
         in_process::TESTS,
         in_process_groups::TESTS,
+        in_process_transactions::TESTS,
         examples::TESTS,
         assignors::TESTS,
         outages::TESTS,

@@ -21,6 +21,20 @@ pub(crate) struct PerfTest<'a> {
     pub(crate) properties: &'a [(&'a str, &'a str)],
 }
 
+/// What `TransactionalMessageCopier` copies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CopyTest<'a> {
+    /// Its `transactional.id`.
+    pub(crate) id: &'a str,
+    pub(crate) group: &'a str,
+    pub(crate) from: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) to: &'a str,
+    pub(crate) per_transaction: u32,
+    /// Such as `--enable-random-aborts`.
+    pub(crate) options: &'a [&'a str],
+}
+
 impl Release {
     /// Runs `ProducerPerformance` as fast as it goes, and returns its report. A record that was not acknowledged, or
     /// anything else that it complains of, is an error, though the tool itself ends with 0 then.
@@ -29,8 +43,30 @@ impl Release {
         bootstrap: &str,
         test: PerfTest<'_>,
     ) -> Result<String, Trouble> {
+        self.producer_performance_with(bootstrap, test, &[]).await
+    }
+
+    /// As [`Release::producer_performance`], in transactions of a transactional id that are open for so long.
+    pub(crate) async fn transactional_performance(
+        &self,
+        bootstrap: &str,
+        test: PerfTest<'_>,
+        (id, open_for): (&str, Duration),
+    ) -> Result<String, Trouble> {
+        let open_for = open_for.as_millis().to_string();
+        let more = ["--transactional-id", id, "--transaction-duration-ms", &open_for];
+        self.producer_performance_with(bootstrap, test, &more).await
+    }
+
+    async fn producer_performance_with(
+        &self,
+        bootstrap: &str,
+        test: PerfTest<'_>,
+        more: &[&str],
+    ) -> Result<String, Trouble> {
         let mut command = self.java("org.apache.kafka.tools.ProducerPerformance", "512m");
         command
+            .args(more)
             .args(["--topic", test.topic, "--throughput", "-1"])
             .args(["--num-records", &test.records.to_string()])
             .args(["--record-size", &test.size.to_string()])
@@ -96,6 +132,30 @@ impl Release {
         command.args(["--bootstrap-server", bootstrap, "--topic", topic, "--group-id", group]);
         command.args(more);
         command
+    }
+
+    /// Runs `TransactionalMessageCopier` until it has copied all that is there when it begins, and returns how many records
+    /// it says those were.
+    pub(crate) async fn message_copier(
+        &self,
+        bootstrap: &str,
+        copy: CopyTest<'_>,
+    ) -> Result<u64, Trouble> {
+        let mut command = self.java("org.apache.kafka.tools.TransactionalMessageCopier", "256m");
+        command
+            .args(["--broker-list", bootstrap, "--transactional-id", copy.id])
+            .args(["--input-topic", copy.from, "--input-partition", &copy.partition.to_string()])
+            .args(["--output-topic", copy.to, "--consumer-group", copy.group])
+            .args(["--transaction-size", &copy.per_transaction.to_string()])
+            .args(copy.options);
+        let (report, complaints) = run(command).await?;
+        // {"transactionalId":"a","stage":"ShutdownComplete","time":"…","totalProcessed":100,…}
+        let last = report.lines().rev().find(|line| line.contains("ShutdownComplete"));
+        let total = last.and_then(|line| line.split("\"totalProcessed\":").nth(1));
+        let total = total.and_then(|rest| rest.split(',').next()?.parse().ok());
+        total.ok_or_else(|| {
+            format!("TransactionalMessageCopier:\n{report}{}", jvm::excerpt(&complaints)).into()
+        })
     }
 
     /// Reads the first `count` records of a topic's partition 0 with `kafka-console-consumer`, which prints a line for
