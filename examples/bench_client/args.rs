@@ -82,7 +82,6 @@ impl ProduceArgs {
                 return Err(format!("--mode cannot be {other:?}: fire, callback or future"));
             }
         };
-        let linger: f64 = args.value("linger-ms", 5.0)?;
         let rate: f64 = args.value("throughput", -1.0)?;
         Ok(Self {
             bootstrap: args.text("bootstrap", "127.0.0.1:9092"),
@@ -93,17 +92,7 @@ impl ProduceArgs {
             mode,
             rate: (rate > 0.0).then_some(rate),
             keys: args.value("keys", 0)?,
-            properties: vec![
-                ("acks", args.text("acks", "all")),
-                ("linger.ms", format!("{linger:.0}")),
-                ("batch.size", args.text("batch-size", "16384")),
-                ("compression.type", args.text("compression", "none")),
-                ("enable.idempotence", args.text("idempotence", "true")),
-                ("max.in.flight.requests.per.connection", args.text("in-flight", "5")),
-                ("buffer.memory", args.text("buffer-bytes", "67108864")),
-                // Room for a large batch of each of several partitions.
-                ("max.request.size", "4000000".to_owned()),
-            ],
+            properties: producer_properties(args)?,
         })
     }
 
@@ -112,6 +101,22 @@ impl ProduceArgs {
     pub(crate) fn samples(&self, index: u64) -> bool {
         self.rate.is_some() || index.is_multiple_of(16)
     }
+}
+
+/// Kafka's names and values.
+fn producer_properties(args: &Args) -> Result<Vec<(&'static str, String)>, String> {
+    let linger: f64 = args.value("linger-ms", 5.0)?;
+    Ok(vec![
+        ("acks", args.text("acks", "all")),
+        ("linger.ms", format!("{linger:.0}")),
+        ("batch.size", args.text("batch-size", "16384")),
+        ("compression.type", args.text("compression", "none")),
+        ("enable.idempotence", args.text("idempotence", "true")),
+        ("max.in.flight.requests.per.connection", args.text("in-flight", "5")),
+        ("buffer.memory", args.text("buffer-bytes", "67108864")),
+        // Room for a large batch of each of several partitions.
+        ("max.request.size", "4000000".to_owned()),
+    ])
 }
 
 #[derive(Debug)]
@@ -137,6 +142,44 @@ impl ConsumeArgs {
                 ("check.crcs", args.text("check-crcs", "true")),
                 ("receive.buffer.bytes", args.text("receive-buffer-bytes", "-1")),
             ],
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct TransactArgs {
+    pub(crate) bootstrap: String,
+    pub(crate) topic: String,
+    pub(crate) out_topic: String,
+    pub(crate) records: u64,
+    /// Records of a transaction, at least.
+    pub(crate) size: u64,
+    /// Kafka's names and values.
+    pub(crate) producer: Vec<(&'static str, String)>,
+    pub(crate) consumer: Vec<(&'static str, String)>,
+}
+
+impl TransactArgs {
+    pub(crate) fn new(args: &Args) -> Result<Self, String> {
+        let group = args.text("group", "bench-rpw");
+        let size = args.value("txn-size", 1_000)?;
+        let mut producer = producer_properties(args)?;
+        producer.push(("transactional.id", format!("txn-{group}")));
+        let consumer = vec![
+            ("group.id", group),
+            ("auto.offset.reset", "earliest".to_owned()),
+            ("enable.auto.commit", "false".to_owned()),
+            ("isolation.level", "read_committed".to_owned()),
+            ("max.poll.records", size.to_string()),
+        ];
+        Ok(Self {
+            bootstrap: args.text("bootstrap", "127.0.0.1:9092"),
+            topic: args.text("topic", "bench"),
+            out_topic: args.text("out-topic", "bench-out"),
+            records: args.value("num-records", 200_000)?,
+            size,
+            producer,
+            consumer,
         })
     }
 }

@@ -1,5 +1,5 @@
 //! This client under a benchmark's command line, to be compared with other clients that take the same one and print the
-//! same line: a producer with a handle, a callback or nothing per record, and a reader.
+//! same line: a producer with a handle, a callback or nothing per record, a reader, and a copy in transactions.
 //!
 //! ```text
 //! cargo build --release --example bench_client
@@ -12,6 +12,7 @@
 //! | all | `--bootstrap --topic --num-records --workers` (threads of the runtime) |
 //! | `produce` | `--mode fire\|callback\|future --record-size --warmup --throughput --acks --linger-ms --batch-size --compression --idempotence --in-flight --buffer-bytes --keys` |
 //! | `consume` | `--partitions --partition-fetch-bytes --fetch-max-bytes` |
+//! | `txn` | `--out-topic --group --txn-size`, and of `produce` those of the properties |
 //!
 //! What is measured: the time from the first send after the warm-up to the last acknowledgement, and the CPU time of the
 //! process meanwhile; latencies from the call of `send` to the acknowledgement that the application sees. A consumer's
@@ -25,11 +26,12 @@ mod histogram;
 mod meter;
 mod payload;
 mod produce;
+mod transact;
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use args::{Args, ConsumeArgs, ProduceArgs};
+use args::{Args, ConsumeArgs, ProduceArgs, TransactArgs};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -58,7 +60,7 @@ fn run() -> Result<String, Box<dyn Error>> {
     let result = match args.command() {
         "produce" => runtime.block_on(produce::run(&ProduceArgs::new(&args)?)),
         "consume" => runtime.block_on(consume::run(&ConsumeArgs::new(&args)?)),
-        "txn" => Err("transactions are not supported yet".into()),
+        "txn" => runtime.block_on(transact::run(&TransactArgs::new(&args)?)),
         other => Err(format!("unknown command {other:?}: it is produce, consume or txn").into()),
     }?;
     Ok(result.to_string())

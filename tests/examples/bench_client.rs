@@ -74,9 +74,26 @@ async fn produces_in_each_mode_and_consumes() {
 }
 
 #[tokio::test]
+async fn copies_in_transactions() {
+    let cluster = cluster("bench", 3).await;
+    cluster.create_topic(("copy", 2)).unwrap();
+    let bootstrap = cluster.bootstrap_servers();
+    run("bench_client", args("produce", &bootstrap, "fire")).await.succeeded();
+    let more = ["--out-topic", "copy", "--txn-size", "1000", "--group", "copiers"];
+    let ran = run("bench_client", args("txn", &bootstrap, "txn").into_iter().chain(more)).await;
+    let figures = line(&ran.succeeded().out);
+    assert_eq!((figures["mode"].as_str(), figures["errors"].as_u64()), (Some("txn"), Some(0)));
+    let copied = figures["records"].as_u64().unwrap();
+    assert!(copied >= 8000, "{figures}");
+    let stored: usize = (0..2).map(|at| cluster.records("copy", at).len()).sum();
+    assert_eq!(stored as u64, copied);
+    let transaction = cluster.transaction("txn-copiers").unwrap();
+    assert!(transaction.partitions.is_empty(), "{transaction:?}");
+}
+
+#[tokio::test]
 async fn says_what_it_cannot_do() {
     for (args, complaint) in [
-        (["txn", "--mode", "txn"], "transactions are not supported yet"),
         (["produce", "--mode", "base"], "--mode cannot be \"base\""),
         (["dance", "--mode", "txn"], "unknown command \"dance\""),
         (["produce", "--compression", "rar"], "compression.type"),
