@@ -170,8 +170,9 @@ fn cause(last: &Option<Box<ClientError>>) -> String {
 /// A producer's close ran out of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the producer was closed, but {batches} batch(es) of records had not ended within {timeout:?} and failed; \
-     give close more time, or flush first"
+    "the producer was closed, but within {timeout:?} {batches} batch(es) of records had not ended and failed{}; \
+     give close more time, or flush first",
+    if *transaction { ", and the end of its transaction is left to the coordinator" } else { "" }
 )]
 #[non_exhaustive]
 pub struct CloseError {
@@ -179,11 +180,14 @@ pub struct CloseError {
     pub timeout: Duration,
     /// How many batches failed for it; their deliveries and callbacks tell which records.
     pub batches: usize,
+    /// Whether the end of a transaction was not known yet: of one whose commit had timed out, or that was aborted. The
+    /// coordinator ends it, at the latest after `transaction.timeout.ms`.
+    pub transaction: bool,
 }
 
 /// An error after which an idempotent producer must not write again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the broker refused the producer: {code}")]
+#[error("the broker refused the producer: {code}: {}", code.description())]
 #[non_exhaustive]
 pub struct FatalError {
     /// What the broker said.

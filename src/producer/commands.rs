@@ -15,10 +15,19 @@ use crate::types::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
 pub(crate) enum Command {
     /// Give the ends of all batches there are now.
     Flush(oneshot::Sender<Vec<Arc<Completion>>>),
-    /// End everything until then, say how many batches that failed, and end the task.
-    Close(Instant, oneshot::Sender<usize>),
+    /// End everything until then, say what was left, and end the task.
+    Close(Instant, oneshot::Sender<Left>),
     /// Do something about transactions.
     Transact(Transact),
+}
+
+/// What had not ended when the task did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// How many batches failed for it.
+    pub(crate) batches: usize,
+    /// Whether a transaction's end was not known.
+    pub(crate) transaction: bool,
 }
 
 /// What a user asks of the task about transactions.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::client::{Client, ClusterSnapshot, LeaderHint};
 use crate::error::{Cause, ClientError, DeliveryErrorKind, ErrorCode, SendError};
 use crate::producer::accumulator::Accumulator;
-use crate::producer::commands::{Command, Finish, Settled, Transact};
+use crate::producer::commands::{Command, Finish, Left, Settled, Transact};
 use crate::producer::coordination::ask;
 use crate::producer::sender::{Action, Leadership, Produce, Sender};
 use crate::producer::txn::{Support, TxnResponse};
@@ -60,7 +60,7 @@ pub(crate) struct Driver {
     patience: Patience,
     /// Set while the producer is closing: when what is left is given up.
     give_up_at: Option<Instant>,
-    closing: Vec<oneshot::Sender<usize>>,
+    closing: Vec<oneshot::Sender<Left>>,
     /// Who waits for something about transactions, by the number of it.
     waiters: HashMap<u64, Waiter>,
     last_operation: u64,
@@ -133,14 +133,15 @@ impl Driver {
 
     async fn end(mut self) {
         let now = Instant::now();
-        let failed = self.sender.fail_all(&DeliveryErrorKind::Closed, now);
+        let transaction = !self.sender.is_settled();
+        let batches = self.sender.fail_all(&DeliveryErrorKind::Closed, now);
         // A send that was under way when the producer closed may have appended since.
         self.accumulator.close(SendError::Closed);
         // Whatever has not ended by then ends without being waited for.
         self.client.close(self.give_up_at.unwrap_or(now)).await;
         for reply in std::mem::take(&mut self.closing) {
             // Who asked may have gone.
-            let _ = reply.send(failed);
+            let _ = reply.send(Left { batches, transaction });
         }
     }
 

@@ -44,7 +44,7 @@ use accumulator::{Accumulator, Begin, Lacks, PartitionQueue, TopicQueues};
 use batch::{Append, Taken};
 use blocked::{check_topic, check_unknown};
 use callbacks::{Callback, no_callback};
-use commands::Command;
+use commands::{Command, Left};
 use interceptors::Interceptors;
 use measured::Timed;
 use memory::Reservation;
@@ -236,15 +236,15 @@ impl Producer {
     /// # Cancel safety
     /// A close that is dropped goes on in the background.
     pub async fn close(&self, timeout: Duration) -> Result<(), CloseError> {
-        let (reply, failed) = oneshot::channel();
+        let (reply, left) = oneshot::channel();
         let deadline = deadline(Instant::now(), timeout);
         if self.inner.commands.send(Command::Close(deadline, reply)).await.is_err() {
             return Ok(());
         }
         // A task that ended before it read the command had closed already.
-        match failed.await {
-            Ok(0) | Err(_) => Ok(()),
-            Ok(batches) => Err(CloseError { timeout, batches }),
+        match left.await {
+            Ok(Left { batches: 0, transaction: false }) | Err(_) => Ok(()),
+            Ok(Left { batches, transaction }) => Err(CloseError { timeout, batches, transaction }),
         }
     }
 

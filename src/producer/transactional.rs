@@ -192,7 +192,7 @@ impl TransactionalProducer {
     /// timed out, is over; at the latest after `timeout`.
     ///
     /// # Errors
-    /// If the time-out passed first and records failed for it.
+    /// If the time-out passed first; it says whether the end of a transaction is left to the coordinator.
     ///
     /// # Cancel safety
     /// A close that is dropped goes on in the background.

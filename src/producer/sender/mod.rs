@@ -319,7 +319,7 @@ impl Sender {
 
     /// Whether no accepted record that the sender knows of waits for its end. What was abandoned does not count.
     pub(crate) fn is_idle(&self) -> bool {
-        self.transactions.as_ref().is_none_or(Transactions::is_settled) && self.all_have_ended()
+        self.is_settled() && self.all_have_ended()
     }
 
     fn all_have_ended(&self) -> bool {

@@ -73,6 +73,11 @@ impl Sender {
         self.transactions.as_mut().map(Transactions::take_ended).unwrap_or_default()
     }
 
+    /// Whether no transaction is going on.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.transactions.as_ref().is_none_or(Transactions::is_settled)
+    }
+
     pub(super) fn is_doomed(&self) -> bool {
         self.transactions.as_ref().is_some_and(Transactions::is_doomed)
     }

@@ -19,7 +19,10 @@ impl Transactions {
     /// a commit that all have ended, for an abort that none is on its way.
     pub(crate) fn poll(&mut self, quiet: bool, now: Instant) -> Vec<Ask> {
         self.deadline = None;
-        self.hear_of_doom(now);
+        if self.hear_of_doom(now) {
+            // What waits is to be dropped.
+            self.wake_at(now);
+        }
         self.give_up_resolving(now);
         self.finish_what_needs_no_request(quiet);
         self.begin_or_settle();

@@ -272,11 +272,14 @@ impl Transactions {
         }
     }
 
-    /// A record was not accepted, as its sender knows.
-    fn hear_of_doom(&mut self, now: Instant) {
-        if let Some(error) = self.doom.get().filter(|_| matches!(self.state, State::Open)) {
+    /// A record was not accepted, as its sender knows. Whether that is news.
+    fn hear_of_doom(&mut self, now: Instant) -> bool {
+        let error = self.doom.get().filter(|_| matches!(self.state, State::Open));
+        let news = error.is_some();
+        if let Some(error) = error {
             self.take_doom(error, now);
         }
+        news
     }
 
     fn take_doom(&mut self, error: AbortableError, now: Instant) {
