@@ -15,6 +15,7 @@ tests![
     members_of_the_consumer_protocol_come_and_go[since(4, 0)],
     offsets_are_resumed_by_the_other,
     static_members_come_back_without_a_rebalance,
+    static_members_of_the_consumer_protocol_come_back[since(4, 0)],
     a_pattern_takes_a_new_topic_in,
     a_pattern_of_the_consumer_protocol_takes_a_new_topic_in[since(4, 0)],
     new_partitions_are_shared_out,
@@ -124,32 +125,13 @@ async fn offsets_are_resumed_by_the_other(kafka: Kafka) {
 
 /// And one that another takes the place of is told so.
 async fn static_members_come_back_without_a_rebalance(kafka: Kafka) {
-    const PARTITIONS: usize = 4;
-    const INSTANCE: &str = "group.instance.id";
     let cluster = kafka.shared().await;
-    let topic = kafka.topic(cluster, "static", PARTITIONS).await;
-    let partitions = all_of(&topic, PARTITIONS);
+    let topic = kafka.topic(cluster, "static", FIXED).await;
+    let partitions = all_of(&topic, FIXED);
     let mut team = Team::new(&kafka, &cluster.bootstrap(), &topic, RANGE);
     let books = team.books.clone();
-    let feeder = Feeder::start(&cluster.bootstrap(), &topic, PARTITIONS);
-    let mut ours = team.ours(&[(INSTANCE, "a")]);
-    books.until_complete(&partitions).await;
-    let mut java = team.java(&[(INSTANCE, "b")]).await;
-    books.until_complete(&partitions).await;
-
-    for _ in 0..2 {
-        let (owned, moves) = (books.owned(&ours), books.moves(&java));
-        team.close(&ours).await;
-        ours = team.ours(&[(INSTANCE, "a")]);
-        books.until_owned(&ours, &owned).await;
-        assert_eq!(books.moves(&java), moves, "Java's member has seen a rebalance");
-
-        let (owned, moves) = (books.owned(&java), books.moves(&ours));
-        team.close(&java).await;
-        java = team.java(&[(INSTANCE, "b")]).await;
-        books.until_owned(&java, &owned).await;
-        assert_eq!(books.moves(&ours), moves, "our member has seen a rebalance");
-    }
+    let feeder = Feeder::start(&cluster.bootstrap(), &topic, FIXED);
+    let (ours, java) = come_back(&mut team, &topic).await;
 
     let usurper = team.java(&[(INSTANCE, "a")]).await;
     books.until_left(&ours).await;
@@ -166,6 +148,63 @@ async fn static_members_come_back_without_a_rebalance(kafka: Kafka) {
     for member in [avenger, java] {
         team.close(&member).await;
     }
+}
+
+/// And one that would take another's place is told that it is taken.
+async fn static_members_of_the_consumer_protocol_come_back(kafka: Kafka) {
+    let cluster = kafka.shared().await;
+    let topic = kafka.topic(cluster, "static", FIXED).await;
+    let mut team = Team::new(&kafka, &cluster.bootstrap(), &topic, CONSUMER_PROTOCOL);
+    let books = team.books.clone();
+    let feeder = Feeder::start(&cluster.bootstrap(), &topic, FIXED);
+    let (ours, java) = come_back(&mut team, &topic).await;
+
+    let moves = (books.moves(&ours), books.moves(&java));
+    let intruder = team.ours(&[(INSTANCE, "b")]);
+    books.until_left(&intruder).await;
+    let failure = books.take_failure(&intruder).unwrap();
+    assert!(failure.contains("UnreleasedInstanceId"), "{failure}");
+    let intruder = team.java(&[(INSTANCE, "a")]).await;
+    books.until_left(&intruder).await;
+    let failure = books.take_failure(&intruder).unwrap();
+    assert!(failure.contains("UnreleasedInstanceIdException"), "{failure}");
+    assert_eq!((books.moves(&ours), books.moves(&java)), moves, "somebody has seen a rebalance");
+    let ends = feeder.stop().await;
+    books.until_given(&ends).await;
+    for member in [ours, java] {
+        team.close(&member).await;
+    }
+
+    books.audit_owners();
+    books.audit_once(&ends);
+}
+
+const INSTANCE: &str = "group.instance.id";
+/// Partitions of the topic of static members.
+const FIXED: usize = 4;
+
+/// Two static members, ours and Java's, which each leave and come back twice, and have what they had. Their names.
+async fn come_back(team: &mut Team<'_>, topic: &str) -> (String, String) {
+    let partitions = all_of(topic, FIXED);
+    let books = team.books.clone();
+    let mut ours = team.ours(&[(INSTANCE, "a")]);
+    books.until_complete(&partitions).await;
+    let mut java = team.java(&[(INSTANCE, "b")]).await;
+    books.until_complete(&partitions).await;
+    for _ in 0..2 {
+        let (owned, moves) = (books.owned(&ours), books.moves(&java));
+        team.close(&ours).await;
+        ours = team.ours(&[(INSTANCE, "a")]);
+        books.until_owned(&ours, &owned).await;
+        assert_eq!(books.moves(&java), moves, "Java's member has seen a rebalance");
+
+        let (owned, moves) = (books.owned(&java), books.moves(&ours));
+        team.close(&java).await;
+        java = team.java(&[(INSTANCE, "b")]).await;
+        books.until_owned(&java, &owned).await;
+        assert_eq!(books.moves(&ours), moves, "our member has seen a rebalance");
+    }
+    (ours, java)
 }
 
 async fn a_pattern_takes_a_new_topic_in(kafka: Kafka) {

@@ -197,7 +197,7 @@ async fn live(
 /// Whether a commit came while the group was, or is, rebalancing: what was not committed is given to somebody again, or
 /// is committed after the rebalance.
 fn overtaken(error: &CommitError) -> bool {
-    matches!(error, CommitError::RebalanceInProgress { .. } | CommitError::Fenced { .. })
+    matches!(error, CommitError::RebalanceInProgress { .. })
 }
 
 async fn commit(consumer: &ConsumerHandle, books: &Books) -> Result<(), CommitError> {
