@@ -50,7 +50,7 @@ pub(crate) fn collect(fetcher: &Mutex<Fetcher>, now: Instant) -> Collected {
         let (batches, problem) = handout.completed.take(&mut handout.position, &mut room, checks);
         moved |= handout.position.offset > before;
         records.add(&handout.name, batches, handout.position.offset);
-        wakes |= fetcher.lock().give_back(handout, problem);
+        wakes |= fetcher.lock().give_back(handout, problem, now);
     }
     Collected { result: moved.then_some(Ok(records)), wakes }
 }

@@ -104,8 +104,14 @@ impl Fetcher {
     /// what stopped it. Says whether there is something to be asked for now.
     ///
     /// Not each time that some of it is gone: what there is room for then would come in many small
-    /// answers, and polls would wake the fetcher all the time.
-    pub(crate) fn give_back(&mut self, handout: Handout, problem: Option<Problem>) -> bool {
+    /// answers, and polls would wake the fetcher all the time. And not while the broker has yet to
+    /// answer: it is asked one thing at a time, and when it answers everything is looked at anyway.
+    pub(crate) fn give_back(
+        &mut self,
+        handout: Handout,
+        problem: Option<Problem>,
+        now: Instant,
+    ) -> bool {
         let Handout { slot, version, name, position, completed, bytes } = handout;
         let renewed = self.next_version();
         let half = self.config.partition_max_bytes / 2;
@@ -116,6 +122,8 @@ impl Fetcher {
         }
         let Some(problem) = problem else {
             partition.place = Place::At { position, fetch };
+            let source = partition.source(now).and_then(|node| self.nodes.get(&node));
+            let can_ask = source.is_none_or(|node| !node.fetching);
             let was_full = partition.buffered > half;
             partition.buffered = partition.buffered.saturating_sub(bytes);
             let is_done = completed.is_done();
@@ -125,9 +133,9 @@ impl Fetcher {
                 let freed = was_full && partition.buffered <= half;
                 let content = Content::Batches(completed);
                 self.queue.push_front(Waiting { slot, version, content });
-                return freed;
+                return freed && can_ask;
             }
-            return true;
+            return can_ask;
         };
         // What was fetched from behind the batch is of no use before the batch was read.
         partition.restart(renewed, Place::at(position));

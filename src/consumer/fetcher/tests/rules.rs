@@ -163,6 +163,24 @@ fn a_broker_is_not_asked_while_half_of_the_room_is_taken() {
 }
 
 #[test]
+fn a_poll_wakes_the_fetcher_only_if_there_is_somebody_to_ask() {
+    let bench = Bench::one();
+    let wakes = |bench: &Bench| {
+        let collected = collect(&bench.fetcher, bench.now);
+        assert!(collected.result.unwrap().unwrap().len() == 1);
+        collected.wakes
+    };
+    bench.deliver(batch(0, &[b"a"], Compression::None));
+    assert!(wakes(&bench), "nothing is under way");
+
+    bench.deliver(batch(1, &[b"b"], Compression::None));
+    let wanted = bench.fetch();
+    assert!(!wakes(&bench), "the broker has not answered yet, and its answer wakes the fetcher");
+    bench.serve(&wanted, &[(0, batch(2, &[b"c"], Compression::None))]);
+    assert_eq!(bench.fetch().partition(0).unwrap().fetch_offset, 3);
+}
+
+#[test]
 fn partitions_that_had_records_go_last() {
     let starts: Vec<_> = (0..3).map(|number| (number, StartAt::Offset(0))).collect();
     let bench = Bench::new(config(), &starts);

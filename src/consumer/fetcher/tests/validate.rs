@@ -191,7 +191,7 @@ fn moved_with_buffer() -> Bench {
     let checks = bench.fetcher.lock().config().checks;
     let mut room = config;
     handout.completed.take(&mut handout.position, &mut room, checks);
-    bench.fetcher.lock().give_back(handout, None);
+    bench.fetcher.lock().give_back(handout, None, bench.now);
     assert_eq!(bench.position(0), Some(2));
     let _abandoned = bench.fetch();
     lead(&bench, 2, 5);
