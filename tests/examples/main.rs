@@ -11,5 +11,6 @@ mod quickstart;
 mod retry_file;
 mod send_styles;
 mod support;
+mod transactional_message_copier;
 mod verifiable_consumer;
 mod verifiable_producer;
