@@ -6,11 +6,11 @@ use crate::broker::state::State;
 use crate::broker::txn::{Enrollment, Parts};
 use crate::error::ErrorCode;
 use crate::protocol::messages::txn_offset_commit::{
-    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitResponse,
-    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+    TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use crate::time::Instant;
-use crate::types::{ProducerIdentity, TopicPartition};
+use crate::types::{ProducerIdentity, TopicId, TopicPartition};
 
 /// From this version on the client knows that the coordinator may be loading.
 const LOADING_FROM: i16 = 2;
@@ -19,7 +19,13 @@ impl Handle for TxnOffsetCommitRequest {
     async fn handle(mut self, cx: &Context<'_>) -> Answer<TxnOffsetCommitResponse> {
         let topics = std::mem::take(&mut self.topics);
         let answered = cx.shared.change(|state| {
-            let may = may_commit(cx, state, &self).map_err(|code| match code {
+            let known = |topic: &TxnOffsetCommitRequestTopic| {
+                let known = |index| state.partition(&topic.name, index).is_some();
+                topic.partitions.iter().any(|partition| known(partition.partition_index))
+            };
+            // Where nothing is known there is nothing to ask for.
+            let may = if topics.iter().any(known) { may_commit(cx, state, &self) } else { Ok(()) };
+            let may = may.map_err(|code| match code {
                 ErrorCode::COORDINATOR_LOAD_IN_PROGRESS if cx.version < LOADING_FROM => {
                     ErrorCode::COORDINATOR_NOT_AVAILABLE
                 }
@@ -30,8 +36,11 @@ impl Handle for TxnOffsetCommitRequest {
                     let partition_index = partition.partition_index;
                     let place = (topic.name.as_str(), partition_index);
                     let stored = cx.apply(Some(place), || {
+                        let topic = state.topic(place.0);
+                        let topic = topic.filter(|_| state.partition(place.0, place.1).is_some());
+                        let id = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?.id;
                         may?;
-                        store(state, &self, place, partition)
+                        store(state, &self, (place.0, id), partition)
                     });
                     let error_code = stored.err().unwrap_or(ErrorCode::NONE);
                     TxnOffsetCommitResponsePartition { partition_index, error_code }
@@ -91,11 +100,10 @@ fn may_commit(
 fn store(
     state: &mut State,
     request: &TxnOffsetCommitRequest,
-    (name, index): (&str, i32),
+    (name, topic_id): (&str, TopicId),
     partition: TxnOffsetCommitRequestPartition,
 ) -> Result<(), ErrorCode> {
-    let topic = state.topic(name).filter(|_| state.partition(name, index).is_some());
-    let topic_id = topic.ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?.id;
+    let index = partition.partition_index;
     let committed = CommittedOffset::new(
         partition.committed_offset,
         partition.committed_leader_epoch,

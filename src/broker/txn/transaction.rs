@@ -299,11 +299,14 @@ impl Transaction {
         };
     }
 
-    /// Aborts the transaction that is open, in an epoch that its producer never hears of.
+    /// Aborts the transaction that is open, in an epoch that its producer has not been told. With version 2 it may still
+    /// ask for it, as for the answer to its own end; with version 1 it is fenced.
     pub(super) fn fence(&mut self, bumps: bool, fresh: &mut Fresh, now: i64) {
         let next_id = (bumps && is_exhausted(self.producer.epoch)).then(|| fresh.producer_id());
-        self.producer.epoch = self.producer.epoch.saturating_add(1);
-        self.last_epoch = NO_EPOCH;
+        if !bumps {
+            self.producer.epoch = self.producer.epoch.saturating_add(1);
+            self.last_epoch = NO_EPOCH;
+        }
         self.prepare(false, bumps, next_id, now);
     }
 

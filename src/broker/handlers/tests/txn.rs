@@ -385,9 +385,9 @@ async fn a_transaction_that_takes_too_long_is_aborted_and_who_waits_is_told() {
     assert!((Duration::from_secs(60)..Duration::from_secs(61)).contains(&took), "{took:?}");
     assert_eq!(only(&response).aborted_transactions.as_ref().unwrap().len(), 1);
     assert_eq!(tx.state(), TransactionState::CompleteAbort);
-    assert_eq!(tx.end(true, 5).await, Err(ErrorCode::PRODUCER_FENCED));
+    assert_eq!(tx.end(true, 5).await, Err(ErrorCode::INVALID_TXN_STATE));
     assert_eq!(tx.send(0, 1, 12).await, Err(ErrorCode::INVALID_PRODUCER_EPOCH));
-    assert_eq!(tx.init(-1, -1, 5).await, Ok(producer(0, 3)));
+    assert_eq!(tx.init(-1, -1, 5).await, Ok(producer(0, 2)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -127,7 +127,10 @@ async fn each_partition_has_its_answer_and_faults_strike() {
     tx.cluster.inject(Fault::error(ApiKey::TXN_OFFSET_COMMIT, loading).on_partition("t", 0));
     assert_eq!(tx.commit(&request, 5).await, [loading, unknown]);
     let nameless = TxnOffsetCommitRequest { group_id: String::new(), ..request };
-    assert_eq!(tx.commit(&nameless, 5).await, [ErrorCode::INVALID_GROUP_ID; 2]);
+    assert_eq!(tx.commit(&nameless, 5).await, [ErrorCode::INVALID_GROUP_ID, unknown]);
+    let nowhere = tx.committing(&[(7, 1)]);
+    let nowhere = TxnOffsetCommitRequest { producer_epoch: 9, ..nowhere };
+    assert_eq!(tx.commit(&nowhere, 5).await, [unknown], "the coordinator is not asked");
 }
 
 #[tokio::test]
