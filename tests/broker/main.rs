@@ -20,3 +20,4 @@ mod reader;
 mod reader_faults;
 mod support;
 mod tap;
+mod transactions;
