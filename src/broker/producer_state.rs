@@ -117,6 +117,8 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct ProducerStates {
     by_id: HashMap<i64, ProducerState>,
+    /// Of producers whose transaction has not begun here: the epoch, and the lowest sequence that asked for it.
+    waiting: HashMap<i64, (i16, i32)>,
 }
 
 impl ProducerStates {
@@ -160,6 +162,17 @@ impl ProducerStates {
         }
     }
 
+    /// A batch asks to be the first of a transaction here. Gives whether it may be: one that asked before it and was
+    /// refused, with a lower sequence, must not be overtaken where nothing else is known (`VerificationStateEntry`).
+    pub(crate) fn ask(&mut self, batch: &Sequenced) -> Result<(), Refused> {
+        let ProducerIdentity { id, epoch } = batch.producer;
+        let lowest = self.waiting.entry(id).or_insert((epoch, batch.sequence));
+        if epoch > lowest.0 || epoch == lowest.0 && batch.sequence < lowest.1 {
+            *lowest = (epoch, batch.sequence);
+        }
+        if batch.sequence > lowest.1 { Err(Refused::OutOfOrder) } else { Ok(()) }
+    }
+
     /// Remembers a batch that was appended, and says whether it is the first of a transaction.
     pub(crate) fn record(
         &mut self,
@@ -176,6 +189,7 @@ impl ProducerStates {
         let begins = batch.transactional && state.open.is_none();
         if begins {
             state.open = Some(appended.base_offset);
+            self.waiting.remove(&batch.producer.id);
         }
         begins
     }
@@ -252,6 +266,7 @@ impl ProducerStates {
         coordinator_epoch: i32,
         timestamp: i64,
     ) -> Option<i64> {
+        self.waiting.remove(&producer.id);
         let state = self.in_epoch(producer);
         state.last_timestamp = timestamp;
         state.coordinator_epoch = coordinator_epoch;

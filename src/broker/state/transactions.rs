@@ -42,10 +42,12 @@ impl State {
             let how = Enrollment::of_produce(origin.version);
             match origin.transactional_id {
                 Some(id) if !transactions.by_command.has(batch.producer.id) => {
+                    let asked = partition.producers.ask(&batch);
                     let parts = Parts::partition(to.clone());
                     transactions
                         .enroll((id, batch.producer), parts, how, origin.now)
                         .map_err(|code| how.produce_error(code))?;
+                    asked?;
                     // With version 2 a producer whose state is lost cannot go on in the middle.
                     let lost = !partition.producers.knows(batch.producer.id);
                     if how == Enrollment::Implicit && lost && batch.sequence != 0 {

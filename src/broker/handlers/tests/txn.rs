@@ -206,6 +206,19 @@ async fn with_version_2_batches_enroll_their_partition_and_each_end_bumps_the_ep
 }
 
 #[tokio::test]
+async fn a_batch_does_not_overtake_one_that_came_too_early() {
+    let mut tx = Tx::begin(in_memory().transaction_version(1)).await;
+    assert_eq!(tx.send(0, 0, 11).await, Err(ErrorCode::TRANSACTION_ABORTABLE));
+    tx.add(&[0], 3).await;
+    assert_eq!(tx.send(0, 1, 11).await, Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+    assert_eq!(tx.send(0, 0, 11).await, Ok(0));
+    assert_eq!(tx.send(0, 1, 11).await, Ok(1));
+    tx.end(true, 4).await.unwrap();
+    tx.add(&[0], 3).await;
+    assert_eq!(tx.send(0, 2, 11).await, Ok(3), "the next transaction has nothing to do with it");
+}
+
+#[tokio::test]
 async fn a_batch_outside_of_the_transaction_is_refused_inside_of_one() {
     let mut tx = Tx::begin(in_memory()).await;
     tx.send(0, 0, 12).await.unwrap();
