@@ -47,6 +47,8 @@ pub(crate) enum Fault {
     Isolate(usize),
     /// Another node coordinates the group.
     MoveCoordinator(&'static str, BrokerId),
+    /// Another node coordinates the transactions of a client, by its number.
+    MoveTransactionCoordinator(usize, BrokerId),
     /// The brokers misbehave on command.
     Broker(BrokerFault),
 }
@@ -403,5 +405,81 @@ pub(crate) const GROUP: &[Kind] = &[
     |dice, scope| {
         let (api, code) = of_group(dice);
         (on_requests(dice, scope, BrokerFault::error_after(api, code)), Duration::ZERO)
+    },
+];
+
+/// Which of the APIs of transactions.
+fn transaction_api(dice: &mut fastrand::Rng) -> ApiKey {
+    let apis = [
+        ApiKey::FIND_COORDINATOR,
+        ApiKey::INIT_PRODUCER_ID,
+        ApiKey::ADD_PARTITIONS_TO_TXN,
+        ApiKey::ADD_OFFSETS_TO_TXN,
+        ApiKey::TXN_OFFSET_COMMIT,
+        ApiKey::END_TXN,
+        ApiKey::END_TXN,
+        ApiKey::PRODUCE,
+    ];
+    *dice.choice(&apis).expect("an api")
+}
+
+/// A code that may come in answer to one of these requests, and that a producer gets over.
+fn of_transaction(dice: &mut fastrand::Rng) -> (ApiKey, ErrorCode) {
+    let api = transaction_api(dice);
+    let code = match api {
+        ApiKey::PRODUCE => {
+            let codes = [ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::CONCURRENT_TRANSACTIONS];
+            *dice.choice(&codes).expect("a code")
+        }
+        ApiKey::FIND_COORDINATOR => ErrorCode::COORDINATOR_NOT_AVAILABLE,
+        _ => {
+            let codes = [
+                ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,
+                ErrorCode::COORDINATOR_NOT_AVAILABLE,
+                ErrorCode::NOT_COORDINATOR,
+                ErrorCode::REQUEST_TIMED_OUT,
+            ];
+            *dice.choice(&codes).expect("a code")
+        }
+    };
+    (api, code)
+}
+
+/// What goes wrong with the coordinators of transactions and on the way to them.
+pub(crate) const TRANSACTIONS: &[Kind] = &[
+    |dice, scope| {
+        let client = dice.usize(0..scope.members);
+        (Fault::MoveTransactionCoordinator(client, node(dice, scope)), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::drop_response(transaction_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::delay_response(transaction_api(dice), a_while(dice, scope));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::delay_request(transaction_api(dice), a_while(dice, scope));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::close_before(transaction_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let fault = BrokerFault::close_after(transaction_api(dice));
+        (on_requests(dice, scope, fault), Duration::ZERO)
+    },
+    |dice, scope| {
+        let (api, code) = of_transaction(dice);
+        (on_requests(dice, scope, BrokerFault::error(api, code)), Duration::ZERO)
+    },
+    // Something that calls for an abort.
+    |dice, scope| {
+        let apis = [ApiKey::END_TXN, ApiKey::TXN_OFFSET_COMMIT, ApiKey::PRODUCE];
+        let api = *dice.choice(&apis).expect("an api");
+        let fault = BrokerFault::error(api, ErrorCode::TRANSACTION_ABORTABLE);
+        (on_requests(dice, scope, fault), Duration::ZERO)
     },
 ];

@@ -229,6 +229,10 @@ impl World {
                 // Refused if the node does not run.
                 let _ = self.client.cluster.move_coordinator(group, *node);
             }
+            (Fault::MoveTransactionCoordinator(client, node), _) => {
+                let id = format!("t-{client}");
+                let _ = self.client.cluster.move_transaction_coordinator(&id, *node);
+            }
             (Fault::Broker(fault), _) => self.client.cluster.inject(fault.clone()),
         }
     }

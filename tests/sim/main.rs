@@ -23,4 +23,5 @@ mod history;
 mod invariants;
 mod produce;
 mod seeds;
+mod transactions;
 mod wire;

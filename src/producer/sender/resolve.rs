@@ -168,6 +168,9 @@ impl Sender {
                     Verdict::Written => ending.outcome,
                     _ => Outcome::WRITTEN_SOMEWHERE,
                 });
+                if let Some(transactions) = &mut self.transactions {
+                    transactions.written();
+                }
             }
             Verdict::Retry { written, refresh } => {
                 if ending.heard.says_unknown_topic() {

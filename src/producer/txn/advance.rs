@@ -70,7 +70,7 @@ impl Transactions {
     }
 
     fn may_have_started(&self) -> bool {
-        self.started || self.unanswered
+        self.started || self.sent || self.unanswered
     }
 
     /// The transaction is over.
@@ -89,8 +89,8 @@ impl Transactions {
             // Brokers before 2.5 cannot raise it (KIP-360), and would refuse all that comes.
             self.fail(FatalError { code: ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER });
         }
-        (self.started, self.unanswered, self.numbers_lost) = (false, false, false);
-        self.forgotten = false;
+        (self.started, self.sent, self.unanswered) = (false, false, false);
+        (self.numbers_lost, self.forgotten) = (false, false);
         self.resolve_until = None;
         self.partitions = super::Partitions::default();
         self.offsets = super::Offsets::default();
@@ -256,7 +256,7 @@ impl Transactions {
         let highest = self.up_to(LAST_COMMIT_OFFSETS_OF_ONE);
         let pending = self.offsets.queue.front_mut()?;
         pending.asked = true;
-        self.started = true;
+        self.sent = true;
         let request = pending.request(&self.config.transactional_id, identity);
         self.last_token += 1;
         let token = self.last_token;

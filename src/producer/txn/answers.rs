@@ -107,10 +107,17 @@ impl Transactions {
             }
             (Api::End, TxnResponse::End(response)) => {
                 // Whether it had been started was not known: it had not.
-                let void = response.error_code == ErrorCode::INVALID_TXN_STATE
-                    && self.is_doomed()
-                    && !self.started;
-                let code = if void { ErrorCode::NONE } else { response.error_code };
+                let unsure = self.is_doomed() && !self.started;
+                let code = response.error_code;
+                let void = code == ErrorCode::INVALID_TXN_STATE && unsure;
+                let fenced = [ErrorCode::PRODUCER_FENCED, ErrorCode::INVALID_PRODUCER_EPOCH];
+                if unsure && self.version == TransactionVersion::Two && fenced.contains(&code) {
+                    // With version 2 it is also what is answered while the markers of the one before are being written.
+                    // Whether it is true, InitProducerId tells.
+                    self.forgotten = true;
+                    return;
+                }
+                let code = if void { ErrorCode::NONE } else { code };
                 if self.settle_code(api, code, None, now) {
                     self.finished(&response);
                 }
@@ -255,12 +262,14 @@ impl Transactions {
     fn stored(&mut self, group: &str, response: &TxnOffsetCommitResponse, now: Instant) {
         let api = Api::CommitOffsets;
         let bumps = self.support.bumps();
+        let started = &mut self.started;
         let Some(pending) = self.offsets.queue.front_mut() else { return };
         let mut worst = (Verdict::Done, ErrorCode::NONE);
         for topic in &response.topics {
             for answer in &topic.partitions {
                 let verdict = classify(api, answer.error_code, bumps);
                 if verdict == Verdict::Done {
+                    *started = true;
                     let partition = TopicPartition::new(&topic.name, answer.partition_index);
                     pending.offsets.remove(&partition);
                 } else if verdict > worst.0 {

@@ -134,8 +134,10 @@ pub(crate) struct Transactions {
     asked_group: Option<(u64, AskedGroup)>,
     group_retry_at: Option<Instant>,
     group_failures: u32,
-    /// Whether the coordinator has the transaction.
+    /// Whether the coordinator has the transaction: something was added, written or stored.
     started: bool,
+    /// Whether a request went out that starts it if it is taken (version 2).
+    sent: bool,
     /// Whether a request was not answered that may have started it, or may arrive late.
     unanswered: bool,
     /// Whether sequence numbers were lost, so that the epoch has to be raised before the next transaction.
@@ -177,6 +179,7 @@ impl Transactions {
             group_retry_at: None,
             group_failures: 0,
             started: false,
+            sent: false,
             unanswered: false,
             numbers_lost: false,
             forgotten: false,
@@ -361,6 +364,11 @@ impl Transactions {
 
     /// A batch is on its way to a broker, which starts the transaction if nothing else has.
     pub(crate) fn sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// A batch was written.
+    pub(crate) fn written(&mut self) {
         self.started = true;
     }
 

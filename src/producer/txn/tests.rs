@@ -202,6 +202,7 @@ impl World {
         }
         assert!(self.enrol(partition));
         self.machine.sent();
+        self.machine.written();
     }
 
     fn finish(&mut self, commit: bool, operation: u64) {

@@ -260,3 +260,27 @@ fn late_answers_are_ignored() {
     assert!(world.answer_end(ErrorCode::NONE));
     world.begin(3);
 }
+
+/// Row 45: with version 2, whoever aborts what the coordinator has not heard of, while the markers of the one before are
+/// being written, is told to be fenced. It is not.
+#[test]
+fn an_abort_that_meets_the_markers_of_the_one_before_is_no_fencing() {
+    for (truly, code) in [(false, ErrorCode::NONE), (true, ErrorCode::PRODUCER_FENCED)] {
+        let mut world = World::open(TWO);
+        world.machine.sent();
+        world.finish(false, 2);
+        assert!(!world.answer_end(ErrorCode::PRODUCER_FENCED));
+        assert!(matches!(world.ended()[..], [(2, Ok(Some(TransactionOutcome::Aborted)))]));
+        world.machine.begin(3);
+        let ask = world.answer_init(code, ProducerIdentity { epoch: 5, ..ID });
+        let TxnRequest::InitProducerId(request) = ask.request else { panic!("init") };
+        assert_eq!((request.producer_id, request.producer_epoch), (ID.id, ID.epoch));
+        assert_eq!(world.machine.fatal().is_some(), truly);
+        assert_eq!(world.ended()[0].1.is_ok(), !truly);
+    }
+    let mut world = World::open(TWO);
+    world.write(0);
+    world.finish(false, 2);
+    assert!(!world.answer_end(ErrorCode::PRODUCER_FENCED));
+    assert!(world.machine.fatal().is_some(), "something was written in this epoch");
+}
