@@ -31,6 +31,7 @@ pub(crate) struct Builder {
     folder: PathBuf,
     nodes: usize,
     properties: Settings,
+    features: Vec<String>,
 }
 
 /// A running cluster. Its nodes are numbered from 1, which are their broker ids.
@@ -52,7 +53,7 @@ struct Node {
 impl Builder {
     /// A cluster of one node whose files go to `folder`.
     pub(crate) fn new(release: Arc<Release>, folder: PathBuf) -> Self {
-        Self { release, folder, nodes: 1, properties: Settings::new() }
+        Self { release, folder, nodes: 1, properties: Settings::new(), features: Vec::new() }
     }
 
     /// The number of nodes.
@@ -64,6 +65,12 @@ impl Builder {
     /// Sets a property of every node's `server.properties`, in place of the harness's or Kafka's default.
     pub(crate) fn property(mut self, name: &str, value: impl ToString) -> Self {
         self.properties.insert(name.into(), value.to_string());
+        self
+    }
+
+    /// Starts with this level of a feature, such as `transaction.version`, and not with the release's own. Since 4.0.
+    pub(crate) fn feature(mut self, name: &str, level: u16) -> Self {
+        self.features.push(format!("{name}={level}"));
         self
     }
 
@@ -88,7 +95,9 @@ impl Builder {
             let jvm = self.start_zookeeper(ports[0], &folder.join("zookeeper"))?;
             (Quorum::ZooKeeper(ports[0]), Some(jvm))
         };
-        let cluster_id = cluster_id();
+        let mut format = vec![cluster_id()];
+        format.extend(self.features.iter().flat_map(|level| ["--feature".into(), level.clone()]));
+        let format = if zookeeper.is_none() { format } else { Vec::new() };
         let mut nodes = Vec::new();
         for (id, port) in (1..).zip(brokers) {
             let folder = folder.join(format!("node-{id}"));
@@ -97,7 +106,7 @@ impl Builder {
             write_settings(&folder, &settings)?;
             let id = i32::try_from(id).map_err(|e| e.to_string())?;
             let mut node = Node { id, port, folder, jvm: None };
-            node.spawn(&self.release, zookeeper.is_none().then_some(&cluster_id))?;
+            node.spawn(&self.release, &format)?;
             nodes.push(node);
         }
         let all: Vec<i32> = nodes.iter().map(|node| node.id).collect();
@@ -200,7 +209,7 @@ impl Cluster {
             if node.jvm.is_some() {
                 return Err(format!("node {id} is still running: kill or stop it first").into());
             }
-            node.spawn(&release, None)?;
+            node.spawn(&release, &[])?;
         }
         for &id in ids {
             self.node(id)?.ready(ids).await?;
@@ -220,10 +229,10 @@ impl Cluster {
 }
 
 impl Node {
-    /// Starts the process; with a cluster id it makes its storage new.
-    fn spawn(&mut self, release: &Release, cluster_id: Option<&String>) -> Result<(), Trouble> {
+    /// Starts the process; with a cluster id, and options of the tool for that, it makes its storage new.
+    fn spawn(&mut self, release: &Release, format: &[String]) -> Result<(), Trouble> {
         let mut command = release.java("Node", HEAP);
-        command.arg("kafka.Kafka").arg(self.folder.join(SETTINGS)).args(cluster_id);
+        command.arg("kafka.Kafka").arg(self.folder.join(SETTINGS)).args(format);
         command.stdout(Stdio::null());
         let log = self.folder.join(format!("node-{}.log", self.id));
         let jvm =

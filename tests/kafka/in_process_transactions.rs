@@ -20,8 +20,8 @@ tests![
     transactions_that_take_too_long_are_aborted,
 ];
 
-const COMMITTED: Properties<'static> = &[("isolation.level", "read_committed")];
-const UNCOMMITTED: Properties<'static> = &[("isolation.level", "read_uncommitted")];
+pub(crate) const COMMITTED: Properties<'static> = &[("isolation.level", "read_committed")];
+pub(crate) const UNCOMMITTED: Properties<'static> = &[("isolation.level", "read_uncommitted")];
 
 /// Markers come late, as with Kafka, so that clients meet `CONCURRENT_TRANSACTIONS`.
 async fn cluster(nodes: usize, version: i16) -> Cluster {
@@ -34,7 +34,7 @@ fn versions(kafka: &Kafka) -> &'static [i16] {
     if kafka.release().at_least(4, 0) { &[1, 2] } else { &[1] }
 }
 
-async fn read(
+pub(crate) async fn read(
     kafka: &Kafka,
     bootstrap: &str,
     (topic, partition): (&str, i32),
@@ -43,7 +43,7 @@ async fn read(
     kafka.oracle().consume(bootstrap, topic, partition, 0, properties).await.unwrap()
 }
 
-fn values(records: &[StoredRecord]) -> Vec<String> {
+pub(crate) fn values(records: &[StoredRecord]) -> Vec<String> {
     let text = |stored: &StoredRecord| {
         String::from_utf8(stored.record.value.clone().unwrap_or_default()).unwrap()
     };
@@ -255,7 +255,11 @@ async fn the_same_transactions_give_the_same_log_as_with_kafka(kafka: Kafka) {
 }
 
 /// The end of a partition, when everything before it is decided.
-async fn stable_end(kafka: &Kafka, bootstrap: &str, (topic, partition): (&str, i32)) -> i64 {
+pub(crate) async fn stable_end(
+    kafka: &Kafka,
+    bootstrap: &str,
+    (topic, partition): (&str, i32),
+) -> i64 {
     let oracle = kafka.oracle();
     let end = async |properties| oracle.end(bootstrap, topic, partition, properties).await.unwrap();
     loop {

@@ -53,6 +53,7 @@ mod outages;
 mod producer_to_java;
 mod stalled;
 mod starts;
+mod transactions;
 
 fn main() -> ExitCode {
     runner::run(&[
@@ -72,5 +73,9 @@ fn main() -> ExitCode {
         consumers::isolation::TESTS,
         consumers::groups::TESTS,
         consumers::outages::TESTS,
+        transactions::isolation::TESTS,
+        transactions::offsets::TESTS,
+        transactions::fencing::TESTS,
+        transactions::epochs::TESTS,
     ])
 }

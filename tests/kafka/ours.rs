@@ -2,7 +2,8 @@
 
 use milena::{
     Consumer, ConsumerConfig, ConsumerRecord, Delivery, Header, Producer, ProducerConfig,
-    ProducerRecord, StartAt, TimestampType, TopicPartition,
+    ProducerRecord, StartAt, TimestampType, TopicPartition, TransactionError,
+    TransactionalProducer,
 };
 use tokio::time::Duration;
 
@@ -17,6 +18,22 @@ pub(crate) fn producer(bootstrap: &str, properties: Properties<'_>) -> Producer 
     let given = [("bootstrap.servers", bootstrap)];
     let given = given.iter().chain(properties).copied();
     Producer::new(ProducerConfig::from_properties(given).unwrap())
+}
+
+/// A producer with this `transactional.id` and these properties, or why it was not made.
+pub(crate) async fn transactional(
+    bootstrap: &str,
+    id: &str,
+    properties: Properties<'_>,
+) -> Result<TransactionalProducer, TransactionError> {
+    let config = ProducerConfig::builder().bootstrap_servers(bootstrap).transactional_id(id);
+    let config = config.properties(properties.iter().copied());
+    TransactionalProducer::new(config.build_transactional().unwrap()).await
+}
+
+/// Closes one with transactions, none of which is open.
+pub(crate) async fn close_transactional(producer: TransactionalProducer) {
+    producer.close(CLOSE_LIMIT).await.unwrap();
 }
 
 /// Closes a producer that has nothing left to send.
@@ -44,19 +61,31 @@ pub(crate) async fn send_all(
 
 /// Sends one record.
 pub(crate) async fn send(producer: &Producer, topic: &str, record: &Record) -> Delivery {
-    let headers: Vec<Header<'_>> =
-        record.headers.iter().map(|(key, value)| Header { key, value: value.as_deref() }).collect();
-    let mut sent = match &record.value {
+    producer.send(&shaped(topic, record, &headers(record))).await.unwrap()
+}
+
+/// A record's headers as a producer takes them.
+pub(crate) fn headers(record: &Record) -> Vec<Header<'_>> {
+    record.headers.iter().map(|(key, value)| Header { key, value: value.as_deref() }).collect()
+}
+
+/// A record as a producer takes it, with these headers.
+pub(crate) fn shaped<'a>(
+    topic: &'a str,
+    record: &'a Record,
+    headers: &'a [Header<'a>],
+) -> ProducerRecord<'a> {
+    let mut shaped = match &record.value {
         Some(value) => ProducerRecord::new(topic, value),
         None => ProducerRecord::tombstone(topic),
     };
     if let Some(key) = &record.key {
-        sent = sent.key(key);
+        shaped = shaped.key(key);
     }
     if record.partition >= 0 {
-        sent = sent.partition(record.partition);
+        shaped = shaped.partition(record.partition);
     }
-    producer.send(&sent.timestamp(record.timestamp).headers(&headers)).await.unwrap()
+    shaped.timestamp(record.timestamp).headers(headers)
 }
 
 /// A reader with these properties.

@@ -33,6 +33,16 @@ pub(crate) struct StoredBatch {
 }
 
 impl StoredBatch {
+    /// Whether it is part of a transaction, as the marker of its end is, too.
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.attributes & 0x10 != 0
+    }
+
+    /// Whether it is a marker.
+    pub(crate) fn is_control(&self) -> bool {
+        self.attributes & 0x20 != 0
+    }
+
     /// The codec by its name in `compression.type`.
     pub(crate) fn codec(&self) -> &'static str {
         match self.attributes & 7 {

@@ -81,6 +81,8 @@ fn common(nodes: usize) -> Settings {
         ("group.consumer.heartbeat.interval.ms", "300"),
         ("group.consumer.min.session.timeout.ms", "1000"),
         ("group.consumer.session.timeout.ms", "10000"),
+        // Transactions that take too long are looked for so often.
+        ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500"),
         ("log.cleaner.backoff.ms", "500"),
         ("num.network.threads", "2"),
         ("num.io.threads", "4"),

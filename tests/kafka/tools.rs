@@ -120,6 +120,19 @@ impl Release {
         Ok(said.fold(out + "\n", |text, line| text + line + "\n"))
     }
 
+    /// Runs `kafka-features upgrade` for one feature. Since 3.9, with this class.
+    pub(crate) async fn raise_feature(
+        &self,
+        bootstrap: &str,
+        name: &str,
+        level: u16,
+    ) -> Result<(), Trouble> {
+        let mut command = self.java("org.apache.kafka.tools.FeatureCommand", "256m");
+        command.args(["--bootstrap-server", bootstrap, "upgrade", "--feature"]);
+        command.arg(format!("{name}={level}"));
+        run(command).await.map(drop)
+    }
+
     /// Kafka's `VerifiableConsumer` about to join a group.
     pub(crate) fn verifiable_consumer(
         &self,

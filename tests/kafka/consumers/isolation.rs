@@ -14,10 +14,11 @@ use crate::samples::numbered;
 
 tests![what_is_committed_is_what_java_reads, a_compacted_log_of_transactions_reads_as_in_java];
 
-const UNCOMMITTED: Properties<'static> = &[("isolation.level", "read_uncommitted"), QUICK];
-const COMMITTED: Properties<'static> = &[("isolation.level", "read_committed"), QUICK];
+pub(crate) const UNCOMMITTED: Properties<'static> =
+    &[("isolation.level", "read_uncommitted"), QUICK];
+pub(crate) const COMMITTED: Properties<'static> = &[("isolation.level", "read_committed"), QUICK];
 /// So that batches are handed out in parts, and answers end in the middle of transactions.
-const IN_SMALL_PARTS: Properties<'static> = &[
+pub(crate) const IN_SMALL_PARTS: Properties<'static> = &[
     ("isolation.level", "read_committed"),
     ("max.poll.records", "3"),
     ("fetch.max.bytes", "900"),
@@ -33,18 +34,18 @@ const SEGMENT: Duration = Duration::from_secs(6);
 
 /// What two producers with transactions, `a` and `b`, and one without do: about so many records to so many partitions.
 /// In the end `a` has committed, and `b` has an open transaction; after that a few records follow that are plain.
-struct Script {
-    steps: Vec<(Act, usize)>,
-    records: Vec<Record>,
+pub(crate) struct Script {
+    pub(crate) steps: Vec<(Act, usize)>,
+    pub(crate) records: Vec<Record>,
     partitions: i32,
     /// The numbers of the records that are in aborted transactions, and in the one that is open.
-    aborted: BTreeSet<usize>,
-    open: BTreeSet<usize>,
+    pub(crate) aborted: BTreeSet<usize>,
+    pub(crate) open: BTreeSet<usize>,
 }
 
 /// A step, with the index of the producer or the number of the record.
 #[derive(Debug, Clone, Copy)]
-enum Act {
+pub(crate) enum Act {
     Begin,
     Commit,
     Abort,
@@ -52,7 +53,7 @@ enum Act {
 }
 
 impl Script {
-    fn random(rng: &mut Rng, records: usize, partitions: i32) -> Self {
+    pub(crate) fn random(rng: &mut Rng, records: usize, partitions: i32) -> Self {
         let (steps, aborted, open) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let mut script = Self { steps, records: Vec::new(), partitions, aborted, open };
         let mut under_way: [Option<Vec<usize>>; 2] = [None, None];
@@ -127,7 +128,7 @@ impl Script {
 
 /// Holds ours against Java's from several offsets of each partition on, and returns the numbers of the records that are
 /// there, by their values.
-async fn read_alike(
+pub(crate) async fn read_alike(
     kafka: &Kafka,
     bootstrap: &str,
     topic: &str,
@@ -159,16 +160,21 @@ async fn read_alike(
     numbers
 }
 
-fn number(record: &Record) -> usize {
+pub(crate) fn number(record: &Record) -> usize {
     let text = std::str::from_utf8(record.value.as_deref().unwrap()).unwrap();
     text.strip_prefix("record ").unwrap().parse().unwrap()
 }
 
-fn ids(kafka: &Kafka) -> [String; 2] {
+pub(crate) fn ids(kafka: &Kafka) -> [String; 2] {
     [kafka.fresh("transactions-a"), kafka.fresh("transactions-b")]
 }
 
-async fn create(kafka: &Kafka, cluster: &Cluster, name: &str, more: Properties<'_>) -> String {
+pub(crate) async fn create(
+    kafka: &Kafka,
+    cluster: &Cluster,
+    name: &str,
+    more: Properties<'_>,
+) -> String {
     let topic = kafka.fresh(name);
     let segment = SEGMENT.as_millis().to_string();
     let configs = [&[("segment.ms", segment.as_str())], more].concat();
@@ -178,7 +184,7 @@ async fn create(kafka: &Kafka, cluster: &Cluster, name: &str, more: Properties<'
     topic
 }
 
-const PARTITIONS: usize = 2;
+pub(crate) const PARTITIONS: usize = 2;
 const SEED: u64 = 5;
 
 async fn what_is_committed_is_what_java_reads(kafka: Kafka) {
@@ -251,7 +257,12 @@ async fn a_compacted_log_of_transactions_reads_as_in_java(kafka: Kafka) {
 
 /// Waits for the markers of all transactions but the open one, if there is one: producers are told of the end of a
 /// transaction when it is decided, and brokers write the markers after that.
-async fn until_stable(kafka: &Kafka, bootstrap: &str, topic: &str, open: Option<&BTreeSet<usize>>) {
+pub(crate) async fn until_stable(
+    kafka: &Kafka,
+    bootstrap: &str,
+    topic: &str,
+    open: Option<&BTreeSet<usize>>,
+) {
     let oracle = kafka.oracle();
     for partition in 0..PARTITIONS as i32 {
         let is_open = |record: &Record| open.is_some_and(|open| open.contains(&number(record)));
