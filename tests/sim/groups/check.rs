@@ -1,16 +1,16 @@
 //! What must hold of a group: the ledger is gone through from the beginning, and each event judged by those before it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::time::Duration;
 
 use milena::TopicPartition;
-use milena::protocol::ApiKey;
 
 use super::ledger::{Event, Fate, Offsets, Who};
 use super::setting::Setting;
 use super::{
     COMMITS_ARE_STORED, COMMITS_ITS_OWN, COMMITS_RISE, GOES_FORWARD, NOTHING_MADE_UP,
-    NOTHING_SKIPPED, ONE_OWNER, STARTS_AT_COMMITTED, STORED_IS_DONE,
+    NOTHING_SKIPPED, ONE_OWNER, POLLS_IN_TIME, STARTS_AT_COMMITTED, STORED_IS_DONE,
 };
 use crate::invariants::{Tally, Violation};
 
@@ -28,6 +28,8 @@ struct Tenure {
     known: bool,
     /// What the next commit may not be below.
     sent: i64,
+    /// Whether it has to be lost, since its consumer did not poll.
+    overdue: bool,
 }
 
 /// A consumer.
@@ -35,6 +37,8 @@ struct Tenure {
 struct Reader {
     tenures: BTreeMap<TopicPartition, Tenure>,
     in_hand: Vec<(TopicPartition, i64)>,
+    /// The newest generation that it was seen in.
+    generation: i32,
     /// What it had in each of its generations.
     had: Vec<(i32, BTreeSet<TopicPartition>)>,
 }
@@ -131,13 +135,18 @@ impl<'a> Judge<'a> {
                 }
             }
             Event::Positions(positions) => self.positions(who, positions),
-            Event::Committed { begun, offsets, fate } => self.committed(*begun, offsets, *fate),
+            Event::Committed { begun, offsets, fate } => self.committed(*begun..at, offsets, *fate),
             Event::Sent { generation, offsets } => self.sent(who, *generation, offsets),
-            Event::Asked(api) => {
-                let joins = [ApiKey::JOIN_GROUP, ApiKey::CONSUMER_GROUP_HEARTBEAT].contains(api);
-                self.count("joins and heartbeats of the new protocol", usize::from(joins));
+            Event::Beat { generation } => self.in_generation(who, *generation),
+            Event::Stalled => {
+                self.count("stalls", 1);
+                let reader = self.readers.entry(who).or_default();
+                reader.tenures.values_mut().for_each(|tenure| tenure.overdue = true);
             }
-            Event::Ended(how) => self.count(how, 1),
+            Event::Ended(how) => {
+                self.count(how, 1);
+                self.readers.remove(&who);
+            }
             Event::Stored { .. } => {}
         }
     }
@@ -151,10 +160,11 @@ impl<'a> Judge<'a> {
         let reader = self.readers.entry(who).or_default();
         reader.tenures.retain(|name, _| all.contains(name));
         for partition in added {
-            let tenure = Tenure { since: at, next: None, known: false, sent: 0 };
+            let tenure = Tenure { since: at, next: None, known: false, sent: 0, overdue: false };
             reader.tenures.insert(partition.clone(), tenure);
         }
         reader.had.push((generation, all.clone()));
+        self.in_generation(who, generation);
         // It may have been fenced since.
         if generation < 0 {
             return;
@@ -167,6 +177,26 @@ impl<'a> Judge<'a> {
                 self.violations.push((ONE_OWNER, detail));
             }
         }
+    }
+
+    /// Also while the listener of one of them is still to be told, a partition is not another's.
+    fn in_generation(&mut self, who: Who, generation: i32) {
+        let reader = self.readers.entry(who).or_default();
+        reader.generation = generation;
+        if generation <= 0 {
+            return;
+        }
+        let mut wrong = Vec::new();
+        for (other, rival) in self.readers.iter().filter(|(other, _)| **other != who) {
+            let mut both = self.readers[&who].tenures.keys();
+            if rival.generation == generation
+                && let Some(both) = both.find(|name| rival.tenures.contains_key(*name))
+            {
+                let detail = format!("{both} in generation {generation}, as long as {other}");
+                wrong.push((ONE_OWNER, detail));
+            }
+        }
+        self.violations.extend(wrong);
     }
 
     fn handed(&mut self, at: usize, who: Who, record: &(TopicPartition, i64, u64)) {
@@ -184,6 +214,10 @@ impl<'a> Judge<'a> {
             return self.broken(ONE_OWNER, format!("{offset} of {partition}, which is not its"));
         };
         tenure.known = true;
+        if tenure.overdue {
+            let detail = format!("{offset} of {partition}");
+            self.violations.push((POLLS_IN_TIME, detail));
+        }
         let (since, expected) = (tenure.since, tenure.next.replace(offset + 1));
         match expected {
             Some(expected) if expected != *offset => {
@@ -224,7 +258,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A commit that the user was told the end of.
-    fn committed(&mut self, begun: usize, offsets: &Offsets, fate: Fate) {
+    fn committed(&mut self, during: Range<usize>, offsets: &Offsets, fate: Fate) {
         match fate {
             Fate::Committed => self.count("commits", 1),
             Fate::Not => return self.count("commits refused", 1),
@@ -235,7 +269,7 @@ impl<'a> Judge<'a> {
             return;
         }
         for (partition, offset) in offsets {
-            let stored = self.stored_between(partition, begun, usize::MAX);
+            let stored = self.stored_between(partition, during.start, during.end);
             if stored.iter().all(|stored| stored < offset) {
                 let detail = format!("{offset} of {partition}, stored was {stored:?}");
                 self.broken(COMMITS_ARE_STORED, detail);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use milena::broker::Cluster;
 use milena::protocol::header::RequestHeader;
+use milena::protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
+use milena::protocol::messages::heartbeat::HeartbeatRequest;
 use milena::protocol::messages::offset_commit::OffsetCommitRequest;
 use milena::protocol::{ApiKey, Message, Reader};
 use milena::{ConsumerHandle, RebalanceListener, TopicPartition};
@@ -61,13 +63,17 @@ pub(super) enum Event {
         offsets: Offsets,
         fate: Fate,
     },
+    /// It did not poll for longer than it may.
+    Stalled,
     /// An OffsetCommit left.
     Sent {
         generation: i32,
         offsets: Offsets,
     },
-    /// Another request for the coordinator left.
-    Asked(ApiKey),
+    /// A heartbeat left, of a member of this generation or epoch.
+    Beat {
+        generation: i32,
+    },
     /// It crashed, or was closed.
     Ended(&'static str),
     /// What the group has committed, after it has changed.
@@ -111,7 +117,7 @@ impl Ledger {
 
     /// Notes what a member tells; how many events were before it.
     pub(super) fn tell(&self, who: Who, event: Event) -> usize {
-        if !matches!(event, Event::Asked(_) | Event::Positions(_) | Event::Done) {
+        if !matches!(event, Event::Beat { .. } | Event::Positions(_) | Event::Done) {
             self.journal.note(format_args!("{who}: {}", short(&event)));
         }
         let mut inner = self.inner.lock();
@@ -158,8 +164,19 @@ impl Ledger {
     pub(super) fn hear(&self, cluster: &Cluster, header: &RequestHeader, body: &mut Reader) {
         let (api, version) = (header.api_key, header.api_version);
         let who = header.client_id.as_deref().and_then(named).expect("a member's request");
-        if api != ApiKey::OFFSET_COMMIT {
-            self.tell(who, Event::Asked(api));
+        let beat = match api {
+            ApiKey::OFFSET_COMMIT => None,
+            ApiKey::HEARTBEAT => {
+                Some(HeartbeatRequest::decode(body, version).expect("the client's").generation_id)
+            }
+            ApiKey::CONSUMER_GROUP_HEARTBEAT => {
+                let request = ConsumerGroupHeartbeatRequest::decode(body, version);
+                Some(request.expect("the client's own").member_epoch)
+            }
+            _ => return,
+        };
+        if let Some(generation) = beat {
+            self.tell(who, Event::Beat { generation });
             return;
         }
         let request = OffsetCommitRequest::decode(body, version).expect("the client's own");

@@ -233,6 +233,9 @@ impl Member {
                 let over = MS(self.dice.u64(0..1_500));
                 self.client.history.journal.note(format_args!("{} stalls", self.who));
                 tokio::time::sleep(self.setting.max_poll_interval + over).await;
+                if over > MS(5) {
+                    self.ledger.tell(self.who, Event::Stalled);
+                }
             }
             7 => {
                 self.ledger.tell(self.who, Event::Done);

@@ -42,6 +42,7 @@ const COMMITS_ARE_STORED: &str = "G7 a commit that succeeds is stored";
 const COMMITS_RISE: &str = "G7 commits do not go back, but for seeks and rebalances";
 const COMMITS_ITS_OWN: &str = "G8 a member commits what it has";
 const NOTHING_MADE_UP: &str = "G9 what is handed out was written there";
+const POLLS_IN_TIME: &str = "G10 who does not poll in time loses its partitions";
 const COMES_TO_ITS_END: &str = "the run comes to its end";
 
 /// How many violations of one invariant are told.
