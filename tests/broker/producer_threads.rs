@@ -86,7 +86,7 @@ async fn compressing_senders_and_a_task_that_takes_what_is_due() {
         for task in tasks.collect::<Vec<_>>() {
             task.await.unwrap();
         }
-        producer.close(10 * SECOND).await.unwrap();
+        producer.close(60 * SECOND).await.unwrap();
         // With acks=0 the node may have to read some of it still.
         let all = async {
             while (0..PARTITIONS).map(|p| cluster.records("t", p).len()).sum::<usize>()
@@ -95,7 +95,7 @@ async fn compressing_senders_and_a_task_that_takes_what_is_due() {
                 tokio::task::yield_now().await;
             }
         };
-        let arrived = tokio::time::timeout(10 * SECOND, all).await;
+        let arrived = tokio::time::timeout(60 * SECOND, all).await;
         let copies = copies(&cluster);
         assert!(arrived.is_ok(), "{codec}, linger {linger}, acks {acks}: {}", copies.len());
         assert!(copies.len() == TASKS * EACH && copies.values().all(|&n| n == 1));
