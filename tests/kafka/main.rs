@@ -77,5 +77,7 @@ fn main() -> ExitCode {
         transactions::offsets::TESTS,
         transactions::fencing::TESTS,
         transactions::epochs::TESTS,
+        transactions::copies::TESTS,
+        transactions::zombies::TESTS,
     ])
 }

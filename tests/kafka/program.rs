@@ -71,9 +71,29 @@ impl Program {
 
     /// Asks it to end, as Ctrl-C does.
     pub(crate) async fn interrupt(&self) {
+        self.signal("INT").await;
+    }
+
+    /// Sends it a signal by its name, such as `STOP` or `CONT`.
+    pub(crate) async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it is running").to_string();
-        let sent = Command::new("kill").args(["-s", "INT", &id]).status().await.unwrap();
-        assert!(sent.success(), "kill -s INT {id}: {sent}");
+        let sent = Command::new("kill").args(["-s", name, &id]).status().await.unwrap();
+        assert!(sent.success(), "kill -s {name} {id}: {sent}");
+    }
+
+    /// Whether it has not ended by itself yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it as `kill -9` does, and gives all it wrote.
+    pub(crate) async fn kill(&mut self) -> Vec<Line> {
+        // One that has just ended by itself is as gone as one that was killed.
+        let _ = self.child.kill().await;
+        for reader in &mut self.readers {
+            reader.await.unwrap();
+        }
+        self.lines()
     }
 
     /// Waits until it has ended by itself.
