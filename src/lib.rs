@@ -11,6 +11,7 @@ mod counter;
 mod error;
 mod metrics;
 pub mod net;
+mod process;
 mod producer;
 #[doc(hidden)]
 pub mod protocol;
@@ -32,12 +33,13 @@ pub use consumer::{
 };
 pub use error::{
     AbortCause, AbortableError, Cause, ClientError, CloseError, CommitError, ConfigError,
-    ConsumerError, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError,
-    GroupError, Peer, Persistence, ProduceError, RecordDeserializationError, SendError,
-    SerializationError, TransactionError, TransactionOperation, TransactionOutcome,
-    TransactionTimeout, VersionSpan,
+    ConsumerError, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, ExactlyOnceError,
+    ExactlyOnceStartError, FatalError, GroupError, Peer, Persistence, ProduceError,
+    RecordDeserializationError, SendError, SerializationError, TransactionError,
+    TransactionOperation, TransactionOutcome, TransactionTimeout, VersionSpan,
 };
 pub use metrics::{Metric, MetricValue, Metrics};
+pub use process::{ExactlyOnce, ExactlyOnceBuilder, Progress, ProgressHandle};
 pub use producer::{
     Acknowledgement, Delivery, InterceptedRecord, Partitioner, Producer, ProducerBuilder,
     ProducerInterceptor, ProducerRecord, RecordMetadata, TopicPartitions, Transaction,

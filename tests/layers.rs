@@ -25,6 +25,7 @@ const CRATE: &str = "
     client    -> types time counter error protocol config metrics net
     producer  -> types time error serialize protocol config metrics net client record
     consumer  -> types time error serialize protocol config metrics net client record
+    process   -> types time error config metrics producer consumer
     broker    -> types time counter error protocol record
 ";
 
@@ -87,7 +88,7 @@ const CONSUMER: &str = "
 ";
 
 /// Decisions without I/O, tasks, clock or chance: what they need to know of those is handed in, chance as a seed.
-const PURE: [&str; 27] = [
+const PURE: [&str; 29] = [
     "src/broker/group",
     "src/broker/placement.rs",
     "src/broker/txn",
@@ -115,6 +116,8 @@ const PURE: [&str; 27] = [
     "src/consumer/subscription",
     "src/consumer/typed.rs",
     "src/consumer/interceptor.rs",
+    "src/process/decide.rs",
+    "src/process/progress.rs",
 ];
 
 /// Words that the files of [`PURE`] do not contain outside of tests.

@@ -7,6 +7,7 @@ mod config;
 mod consumer;
 mod deserialization;
 mod group;
+mod process;
 mod produce;
 mod serialization;
 mod transaction;
@@ -19,6 +20,7 @@ pub use consumer::ConsumerError;
 pub(crate) use deserialization::RecordAt;
 pub use deserialization::RecordDeserializationError;
 pub use group::GroupError;
+pub use process::{ExactlyOnceError, ExactlyOnceStartError};
 pub(crate) use produce::History;
 pub use produce::{
     Cause, CloseError, DeliveryError, DeliveryErrorKind, FatalError, Persistence, ProduceError,

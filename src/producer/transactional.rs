@@ -408,6 +408,14 @@ impl Transaction<'_> {
         }
     }
 
+    /// Why it cannot be committed any more, if that is known.
+    pub(crate) fn trouble(&self) -> Option<TransactionError> {
+        match self.producer.producer.inner.accumulator.end() {
+            Some(_) => Some(self.producer.ended()),
+            None => self.producer.doom.get().map(TransactionError::Abortable),
+        }
+    }
+
     /// Whether records are still taken.
     #[inline]
     fn check(&self) -> Result<(), SendError> {

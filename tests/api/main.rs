@@ -10,11 +10,12 @@ use milena::{
     AbortCause, AbortableError, Acknowledgement, Acks, AssignmentStrategy, BrokerId, Cause,
     ClientError, CloseError, CommitError, Compression, ConfigError, Consumer, ConsumerBuilder,
     ConsumerConfig, ConsumerError, ConsumerGroupMetadata, ConsumerHandle, ConsumerRecord, Delivery,
-    DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, FatalError, GroupError,
-    GroupProtocol, Header, InterceptedRecord, IsolationLevel, LeaveMode, Metric, MetricValue,
-    Metrics, OffsetAndMetadata, OffsetAndTimestamp, OffsetReset, OwnedRecord, PartitionRecords,
-    PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError, Producer,
-    ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, RecordDeserializationError,
+    DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, ExactlyOnce, ExactlyOnceBuilder,
+    ExactlyOnceError, ExactlyOnceStartError, FatalError, GroupError, GroupProtocol, Header,
+    InterceptedRecord, IsolationLevel, LeaveMode, Metric, MetricValue, Metrics, OffsetAndMetadata,
+    OffsetAndTimestamp, OffsetReset, OwnedRecord, PartitionRecords, PartitionRecordsIter,
+    PartitionerClass, Peer, Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig,
+    ProducerIdentity, ProducerRecord, Progress, ProgressHandle, RecordDeserializationError,
     RecordHeader, RecordHeaders, RecordMetadata, RecordStream, Records, RecordsIter, SendError,
     SerializationError, StartAt, SubscriptionPattern, SystemClock, TimestampType, TopicId,
     TopicPartition, TopicPartitions, Transaction, TransactionError, TransactionOperation,
@@ -64,6 +65,10 @@ fn types_cross_threads_and_print() {
     owned::<Delivery>();
     owned::<Consumer>();
     owned::<ConsumerBuilder>();
+    owned::<ExactlyOnce>();
+    owned::<ExactlyOnceBuilder>();
+    shared::<Progress>();
+    shared::<ProgressHandle>();
     shared::<ConsumerHandle>();
     shared::<SubscriptionPattern>();
     owned::<Records>();
@@ -153,6 +158,7 @@ fn errors_are_errors_and_can_be_kept() {
     error::<CloseError>();
     error::<CommitError>();
     error::<DeliveryError>();
+    error::<ExactlyOnceError<String>>();
     error::<FatalError>();
     error::<GroupError>();
     error::<ProduceError>();
@@ -166,6 +172,7 @@ fn errors_are_errors_and_can_be_kept() {
     error::<AbortCause>();
     // These hold what the operating system said, which cannot be cloned.
     owned::<ConfigError>();
+    owned::<ExactlyOnceStartError>();
     owned::<ClusterError>();
     let _: fn(ConfigError) -> Box<dyn Error + Send + Sync> = Into::into;
     let _: fn(ClusterError) -> Box<dyn Error + Send + Sync> = Into::into;
@@ -230,6 +237,21 @@ async fn futures_of_the_reader_can_be_spawned() {
     ] {
         assert!(size <= 1024, "{size} bytes in the future of whoever awaits it");
     }
+}
+
+#[tokio::test]
+async fn futures_of_the_loop_can_be_spawned() {
+    async fn ends_at_once(worker: &mut ExactlyOnce) -> usize {
+        let note = String::from("captured");
+        let mut batches = 0;
+        size_if_send(worker.run(async move |records: &Records, transaction: &Transaction<'_>| {
+            batches += 1;
+            drop(transaction.send(&ProducerRecord::new("topic", &note)).await?);
+            let _ = (batches, records.len());
+            Ok::<_, SendError>(())
+        }))
+    }
+    let _ = ends_at_once;
 }
 
 /// These move for every record.

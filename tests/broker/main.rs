@@ -6,6 +6,7 @@
 mod client_bugs;
 mod consumer_bugs;
 mod consumer_group;
+mod process;
 mod producer;
 mod producer_back_pressure;
 mod producer_bad_input;
