@@ -90,7 +90,7 @@ impl Transactions {
             self.fail(FatalError { code: ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER });
         }
         (self.started, self.sent, self.unanswered) = (false, false, false);
-        (self.numbers_lost, self.forgotten) = (false, false);
+        (self.numbers_lost, self.forgotten, self.maybe_committed) = (false, false, false);
         self.resolve_until = None;
         self.partitions = super::Partitions::default();
         self.offsets = super::Offsets::default();

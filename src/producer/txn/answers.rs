@@ -61,7 +61,10 @@ impl Transactions {
             Err(NoCoordinator::Refused(code)) => AbortCause::Refused { api, subject, code },
             Err(NoCoordinator::Unsupported(error)) => AbortCause::Client { api, error },
         };
-        self.abandon_offsets(cause, now);
+        // Of those that wanted it, an abort may have left none.
+        if self.offsets.queue.front().is_some_and(|pending| pending.group.group_id == group) {
+            self.abandon_offsets(cause, now);
+        }
     }
 
     fn answered(
@@ -135,7 +138,11 @@ impl Transactions {
         subject: Option<String>,
         now: Instant,
     ) -> bool {
-        let verdict = classify(api, code, self.support.bumps());
+        let mut verdict = classify(api, code, self.support.bumps());
+        if api == Api::End && verdict >= Verdict::Abort && self.maybe_committed {
+            // Whoever were told that it is aborted would do its work again.
+            verdict = Verdict::Fatal;
+        }
         if verdict == Verdict::Done {
             self.failures = 0;
             self.retry_at = None;
@@ -149,6 +156,10 @@ impl Transactions {
         let subject =
             subject.unwrap_or_else(|| format!("transactional.id {}", self.config.transactional_id));
         let cause = || AbortCause::Refused { api: api.name(), subject, code };
+        let refused = [ErrorCode::NOT_COORDINATOR, ErrorCode::COORDINATOR_LOAD_IN_PROGRESS];
+        if api == Api::End && verdict < Verdict::Abort && !refused.contains(&code) {
+            self.maybe_committed |= self.commits();
+        }
         match verdict {
             Verdict::Done => {}
             Verdict::Retry => self.retry(now),
@@ -167,6 +178,10 @@ impl Transactions {
             Verdict::Fatal => self.fail(FatalError { code }),
         }
         false
+    }
+
+    fn commits(&self) -> bool {
+        matches!(self.state, State::Ending { commit: true, .. })
     }
 
     fn must_abort(&mut self, api: Api, cause: AbortCause, now: Instant) {
@@ -200,8 +215,12 @@ impl Transactions {
         if error.maybe_written() {
             // A copy that arrives late must not meet the next transaction.
             self.unanswered |= api != Api::InitProducerId;
+            self.maybe_committed |= api == Api::End && self.commits();
         } else if api == Api::AddPartitions && !self.unanswered {
             self.partitions.refuse();
+            if self.is_doomed() {
+                self.partitions.forget_wanted();
+            }
         } else if api == Api::AddOffsets && !self.unanswered {
             self.offsets.adding = None;
         }

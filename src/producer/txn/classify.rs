@@ -12,6 +12,9 @@
 //! | TRANSACTION_ABORTABLE (KIP-890) | abort |
 //! | of partitions and offsets: what concerns topics, groups and members | abort |
 //! | INVALID_TXN_STATE, and any other code | fatal |
+//!
+//! One thing is not in it: where a commit has been asked for before, and may have been carried out, what would abort is
+//! fatal.
 
 use crate::error::ErrorCode;
 

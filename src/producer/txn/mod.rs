@@ -140,6 +140,8 @@ pub(crate) struct Transactions {
     sent: bool,
     /// Whether a request was not answered that may have started it, or may arrive late.
     unanswered: bool,
+    /// Whether it may have been committed, by a request whose answer did not come or did not say.
+    maybe_committed: bool,
     /// Whether sequence numbers were lost, so that the epoch has to be raised before the next transaction.
     numbers_lost: bool,
     /// Whether the coordinator knows nothing of the producer id, so that nothing is to be ended.
@@ -181,6 +183,7 @@ impl Transactions {
             started: false,
             sent: false,
             unanswered: false,
+            maybe_committed: false,
             numbers_lost: false,
             forgotten: false,
             resolve_until: None,

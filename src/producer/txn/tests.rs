@@ -16,6 +16,7 @@ use crate::types::BrokerId;
 
 mod endings;
 mod requests;
+mod seeds;
 
 const ONE: Support =
     Support { feature: -1, produce: 9, init_producer_id: 4, commit_offsets: 3, end: 3 };

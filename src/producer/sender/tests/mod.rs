@@ -13,6 +13,7 @@ mod retry;
 mod seeds;
 mod split;
 mod stall;
+mod transactions;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Display;
@@ -120,6 +121,8 @@ struct World {
     epoch: i32,
     topic_id: TopicId,
     wire: BTreeMap<BrokerId, VecDeque<Produce>>,
+    /// Of coordinators; there are none without transactions.
+    asks: Vec<Ask>,
     unanswered_id: bool,
     next_id: i64,
     sent: Vec<Sent>,
@@ -150,6 +153,7 @@ impl World {
             epoch: 1,
             topic_id: TopicId([1; 16]),
             wire: BTreeMap::new(),
+            asks: Vec::new(),
             unanswered_id: false,
             next_id: 9,
             sent: Vec::new(),
@@ -207,7 +211,7 @@ impl World {
         let busy = !actions.is_empty();
         for action in actions {
             match action {
-                Action::AskCoordinator(ask) => panic!("there are no transactions here: {ask:?}"),
+                Action::AskCoordinator(ask) => self.asks.push(ask),
                 Action::Connect(node) => self.sender.handle_connected(node),
                 Action::RefreshMetadata => self.tell_metadata(),
                 Action::InitProducerId => self.unanswered_id = true,

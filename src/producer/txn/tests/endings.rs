@@ -209,6 +209,56 @@ fn an_abort_learns_whether_there_is_something_to_abort() {
     assert!(matches!(world.ended()[..], [(3, Ok(_))]));
 }
 
+/// It was on the way of being connected when the abort came, and was never sent.
+#[test]
+fn an_abort_does_not_wait_for_what_was_never_sent() {
+    let mut world = World::open(ONE);
+    assert!(!world.enrol(0));
+    let ask = world.ask();
+    world.finish(false, 2);
+    world.machine.handle(ask.token, Err(lost(false)), world.now);
+    world.idle();
+    assert!(matches!(world.ended()[..], [(2, Ok(Some(TransactionOutcome::Aborted)))]));
+    world.begin(3);
+}
+
+/// The first request to commit was carried out, and its answer lost: what the coordinator says of the second is no reason to
+/// tell that nothing of it will be visible.
+#[test]
+fn what_may_be_committed_is_not_told_as_aborted() {
+    for code in [ErrorCode::TRANSACTION_ABORTABLE, ErrorCode::INVALID_PRODUCER_ID_MAPPING] {
+        let mut world = World::open(ONE);
+        world.write(0);
+        world.finish(true, 2);
+        let ask = world.ask();
+        world.lose(&ask);
+        world.answer_coordinator();
+        assert!(world.answer_end(code));
+        assert!(matches!(world.ended()[..], [(2, Err(TransactionError::Fatal(_)))]), "{code}");
+    }
+}
+
+/// The offsets that wanted to know the coordinator are gone with their transaction: what is answered concerns no other.
+#[test]
+fn a_group_that_may_not_be_looked_up_dooms_only_its_own() {
+    let mut world = World::open(TWO);
+    world.offsets(2);
+    let ask = world.ask();
+    world.finish(false, 3);
+    world.begin(4);
+    let group = ConsumerGroupMetadata::no_member("other");
+    let offsets = [(TopicPartition::new("in", 0), OffsetAndMetadata::new(5))];
+    world.machine.send_offsets(5, group, offsets.into());
+    let error_code = ErrorCode::GROUP_AUTHORIZATION_FAILED;
+    let entry = Entry { key: "g".to_owned(), error_code, ..Default::default() };
+    let response = FindCoordinatorResponse { coordinators: vec![entry], ..Default::default() };
+    world.tell(ask.token, TxnResponse::FindCoordinator(response));
+    assert!(!world.machine.is_doomed());
+    world.answer_coordinator();
+    world.answer_offsets(ErrorCode::NONE);
+    assert!(matches!(world.ended()[..], [(5, Ok(_))]));
+}
+
 #[test]
 fn an_id_that_the_coordinator_forgot_is_made_anew() {
     let mut world = World::open(ONE);
