@@ -7,4 +7,5 @@ mod cluster;
 mod epochs;
 mod expiry;
 mod idempotence;
+mod transactions;
 mod turns;
