@@ -148,7 +148,7 @@ impl ExactlyOnce {
     ///
     /// # Errors
     /// An [`ExactlyOnceError`], when going on needs somebody to do something first. It can be run again, unless the error
-    /// [is fatal](ExactlyOnceError::is_fatal). After a stop [`TransactionError::TimedOut`] says that the outcome of the last
+    /// [is fatal](ExactlyOnceError::is_fatal). After a stop [`TransactionError::TimedOut`](crate::TransactionError::TimedOut) says that the outcome of the last
     /// transaction was not known within `max.block.ms`.
     ///
     /// # Cancel safety

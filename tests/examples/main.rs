@@ -5,6 +5,7 @@
 mod bench_client;
 mod consumer_group;
 mod consumer_perf;
+mod delivery;
 mod producer_metrics;
 mod producer_perf;
 mod quickstart;
