@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod admin;
 #[cfg(feature = "broker")]
 pub mod broker;
 mod client;
@@ -22,8 +23,8 @@ mod time;
 mod types;
 
 pub use config::{
-    Acks, AssignmentStrategy, ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset,
-    PartitionerClass, ProducerConfig, TransactionalProducerConfig,
+    Acks, AdminConfig, AssignmentStrategy, ConsumerConfig, GroupProtocol, IsolationLevel,
+    OffsetReset, PartitionerClass, ProducerConfig, TransactionalProducerConfig,
 };
 pub use consumer::{
     Consumer, ConsumerBuilder, ConsumerHandle, ConsumerInterceptor, ConsumerRecord, LeaveMode,
@@ -32,10 +33,10 @@ pub use consumer::{
     TypedRecords, assignor,
 };
 pub use error::{
-    AbortCause, AbortableError, Cause, ClientError, CloseError, CommitError, ConfigError,
-    ConsumerError, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, ExactlyOnceError,
-    ExactlyOnceStartError, FatalError, GroupError, Peer, Persistence, ProduceError,
-    RecordDeserializationError, SendError, SerializationError, TransactionError,
+    AbortCause, AbortableError, AdminError, Cause, ClientError, CloseError, CommitError,
+    ConfigError, ConsumerError, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode,
+    ExactlyOnceError, ExactlyOnceStartError, FatalError, GroupError, Peer, Persistence,
+    ProduceError, RecordDeserializationError, SendError, SerializationError, TransactionError,
     TransactionOperation, TransactionOutcome, TransactionTimeout, VersionSpan,
 };
 pub use metrics::{Metric, MetricValue, Metrics};

@@ -166,6 +166,19 @@ impl Client {
         self.core().metadata.topic(name, deadline).await
     }
 
+    /// The brokers of the cluster; waits until some are known, or if `anew` until they were told from
+    /// now on.
+    ///
+    /// Fails with [`ClientError::MetadataTimeout`] at `deadline`, which says what stood in the way.
+    /// Cancel safe.
+    pub(crate) async fn brokers(
+        &self,
+        anew: bool,
+        deadline: Instant,
+    ) -> Result<Arc<ClusterSnapshot>, ClientError> {
+        self.core().metadata.brokers(anew, deadline).await
+    }
+
     /// Keeps a topic's metadata fresh from now on, without waiting for it.
     pub(crate) fn track(&self, name: &str) {
         self.core().metadata.track(name, false);

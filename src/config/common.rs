@@ -197,6 +197,13 @@ impl ClientConfig {
         Self { receive_buffer_bytes: None, ..Self::defaults() }
     }
 
+    /// Kafka's `AdminClientConfig` has shorter idle times. What it reads is small, and yet its
+    /// receive buffer is left to the system as that of all who read.
+    pub(super) fn for_administration() -> Self {
+        let idle = Duration::from_secs(300);
+        Self { connections_max_idle: Some(idle), ..Self::for_reading() }
+    }
+
     /// Sees to it that a response with `fetch.max.bytes` of records, `needed` in all, is not too
     /// long.
     pub(super) fn make_room_for(

@@ -1,7 +1,7 @@
 //! Configuration: Kafka's properties, by Kafka's names and with Kafka's defaults, as typed values.
 //!
-//! Each kind of client has a configuration of its own ([`ProducerConfig`], [`ConsumerConfig`]), with
-//! a part that all share ([`ClientConfig`]). All are built by the [`ConfigBuilder`]: from typed
+//! Each kind of client has a configuration of its own ([`ProducerConfig`], [`ConsumerConfig`],
+//! [`AdminConfig`]), with a part that all share ([`ClientConfig`]). All are built by the [`ConfigBuilder`]: from typed
 //! setters, from names and texts, from a `.properties` file, or a mixture. Everything is checked
 //! once, when it is built; an error ([`ConfigError`]) names the property, the value and what is
 //! allowed. Names that Kafka does not have, and properties that have no effect here, are warned
@@ -10,6 +10,7 @@
 //! [`ConfigError`]: crate::ConfigError
 
 mod address;
+mod admin;
 mod builder;
 mod choices;
 mod common;
@@ -27,6 +28,7 @@ mod value;
 mod tests;
 
 pub use address::HostPort;
+pub use admin::AdminConfig;
 pub use builder::{ConfigBuilder, Configuration};
 pub use choices::{AssignmentStrategy, GroupProtocol, IsolationLevel};
 pub use common::{ClientConfig, MetadataRecoveryStrategy, MetricsRecordingLevel};

@@ -1,5 +1,6 @@
 //! What can go wrong, typed: one file per stage at which it is noticed.
 
+mod admin;
 mod client;
 mod code;
 mod commit;
@@ -12,6 +13,7 @@ mod produce;
 mod serialization;
 mod transaction;
 
+pub use admin::AdminError;
 pub use client::{ClientError, DisconnectReason, Peer, VersionSpan};
 pub use code::ErrorCode;
 pub use commit::CommitError;

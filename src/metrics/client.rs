@@ -17,6 +17,7 @@ sensors! {
     pub(crate) struct ConnectionSensors in Group {
         producer: "producer-metrics",
         consumer: "consumer-metrics",
+        admin: "admin-client-metrics",
     };
 
     /// One for each connection that is open or being opened.
@@ -113,6 +114,7 @@ sensors! {
     pub(crate) struct NodeSensors in Group {
         producer: "producer-node-metrics",
         consumer: "consumer-node-metrics",
+        admin: "admin-client-node-metrics",
     }, by "node-id";
 
     /// The bytes of each write.

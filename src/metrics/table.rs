@@ -20,6 +20,7 @@ pub(crate) struct Definition {
 pub(crate) enum ClientKind {
     Producer,
     Consumer,
+    Admin,
 }
 
 /// The group of a table, by the kind of client.
@@ -27,18 +28,20 @@ pub(crate) enum ClientKind {
 pub(crate) struct Group {
     pub(crate) producer: &'static str,
     pub(crate) consumer: &'static str,
+    pub(crate) admin: &'static str,
 }
 
 impl Group {
     /// A group that has the same name in all clients, or is in one of them only.
     pub(crate) const fn only(name: &'static str) -> Self {
-        Self { producer: name, consumer: name }
+        Self { producer: name, consumer: name, admin: name }
     }
 
     pub(crate) const fn of(self, client: ClientKind) -> &'static str {
         match client {
             ClientKind::Producer => self.producer,
             ClientKind::Consumer => self.consumer,
+            ClientKind::Admin => self.admin,
         }
     }
 }

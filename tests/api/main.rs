@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use milena::broker::{self, Cluster, ClusterBuilder, ClusterError};
 use milena::{
-    AbortCause, AbortableError, Acknowledgement, Acks, AssignmentStrategy, BrokerId, Cause,
-    ClientError, CloseError, CommitError, Compression, ConfigError, Consumer, ConsumerBuilder,
-    ConsumerConfig, ConsumerError, ConsumerGroupMetadata, ConsumerHandle, ConsumerRecord, Delivery,
-    DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode, ExactlyOnce, ExactlyOnceBuilder,
-    ExactlyOnceError, ExactlyOnceStartError, FatalError, GroupError, GroupProtocol, Header,
-    InterceptedRecord, IsolationLevel, LeaveMode, Metric, MetricValue, Metrics, OffsetAndMetadata,
-    OffsetAndTimestamp, OffsetReset, OwnedRecord, PartitionRecords, PartitionRecordsIter,
-    PartitionerClass, Peer, Persistence, ProduceError, Producer, ProducerBuilder, ProducerConfig,
-    ProducerIdentity, ProducerRecord, Progress, ProgressHandle, RecordDeserializationError,
-    RecordHeader, RecordHeaders, RecordMetadata, RecordStream, Records, RecordsIter, SendError,
-    SerializationError, StartAt, SubscriptionPattern, SystemClock, TimestampType, TopicId,
-    TopicPartition, TopicPartitions, Transaction, TransactionError, TransactionOperation,
-    TransactionOutcome, TransactionTimeout, TransactionalProducer, TransactionalProducerConfig,
-    TypedConsumerRecord, TypedProducer, TypedRecord, TypedRecords, UnknownName, VersionSpan,
-    assignor, config, net, serialize,
+    AbortCause, AbortableError, Acknowledgement, Acks, AdminConfig, AdminError, AssignmentStrategy,
+    BrokerId, Cause, ClientError, CloseError, CommitError, Compression, ConfigError, Consumer,
+    ConsumerBuilder, ConsumerConfig, ConsumerError, ConsumerGroupMetadata, ConsumerHandle,
+    ConsumerRecord, Delivery, DeliveryError, DeliveryErrorKind, DisconnectReason, ErrorCode,
+    ExactlyOnce, ExactlyOnceBuilder, ExactlyOnceError, ExactlyOnceStartError, FatalError,
+    GroupError, GroupProtocol, Header, InterceptedRecord, IsolationLevel, LeaveMode, Metric,
+    MetricValue, Metrics, OffsetAndMetadata, OffsetAndTimestamp, OffsetReset, OwnedRecord,
+    PartitionRecords, PartitionRecordsIter, PartitionerClass, Peer, Persistence, ProduceError,
+    Producer, ProducerBuilder, ProducerConfig, ProducerIdentity, ProducerRecord, Progress,
+    ProgressHandle, RecordDeserializationError, RecordHeader, RecordHeaders, RecordMetadata,
+    RecordStream, Records, RecordsIter, SendError, SerializationError, StartAt,
+    SubscriptionPattern, SystemClock, TimestampType, TopicId, TopicPartition, TopicPartitions,
+    Transaction, TransactionError, TransactionOperation, TransactionOutcome, TransactionTimeout,
+    TransactionalProducer, TransactionalProducerConfig, TypedConsumerRecord, TypedProducer,
+    TypedRecord, TypedRecords, UnknownName, VersionSpan, admin, assignor, config, net, serialize,
 };
 
 fn owned<T: Send + Sync + Unpin + Debug + 'static>() {}
@@ -40,6 +40,9 @@ fn types_cross_threads_and_print() {
     shared::<Producer>();
     shared::<ProducerConfig>();
     shared::<ConsumerConfig>();
+    shared::<AdminConfig>();
+    shared::<admin::Admin>();
+    owned::<admin::AdminBuilder>();
     shared::<TransactionalProducerConfig>();
     owned::<TransactionalProducer>();
     owned::<ProducerBuilder<TransactionalProducerConfig>>();
@@ -116,6 +119,13 @@ fn what_borrows_crosses_threads_too() {
 #[test]
 fn values_compare() {
     value::<Acks>();
+    value::<AdminError>();
+    value::<admin::ProducerState>();
+    value::<admin::TransactionDescription>();
+    value::<admin::TransactionFilter>();
+    value::<admin::TransactionListing>();
+    value::<admin::TransactionListings>();
+    value::<admin::TransactionState>();
     value::<AssignmentStrategy>();
     value::<BrokerId>();
     value::<assignor::Assignment>();
@@ -154,6 +164,7 @@ fn values_compare() {
 
 #[test]
 fn errors_are_errors_and_can_be_kept() {
+    error::<AdminError>();
     error::<ClientError>();
     error::<CloseError>();
     error::<CommitError>();
@@ -252,6 +263,21 @@ async fn futures_of_the_loop_can_be_spawned() {
         }))
     }
     let _ = ends_at_once;
+}
+
+#[tokio::test]
+async fn futures_of_the_administrator_can_be_spawned() {
+    let config = AdminConfig::from_properties([("bootstrap.servers", "127.0.0.1:1")]);
+    let admin = admin::Admin::new(config.unwrap());
+    let filter = admin::TransactionFilter::new();
+    for size in [
+        size_if_send(admin.list_transactions(&filter)),
+        size_if_send(admin.describe_transactions(["t"])),
+        size_if_send(admin.describe_producers([TopicPartition::new("topic", 0)])),
+        size_if_send(admin.fence_producers(["t"])),
+    ] {
+        assert!(size <= 4096, "{size} bytes in the future of whoever awaits it");
+    }
 }
 
 /// These move for every record.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin;
 mod client_bugs;
 mod consumer_bugs;
 mod consumer_group;

@@ -167,7 +167,36 @@ impl Metadata {
             asked = true;
             match tokio::time::timeout_at(deadline, changed).await {
                 Ok(news) => news?,
-                Err(_) => return Err(self.timed_out(name, began)),
+                Err(_) => return Err(self.timed_out(Some(name), began)),
+            }
+        }
+    }
+
+    /// Waits until there are brokers, if `anew` in a later snapshot than the current one.
+    pub(super) async fn brokers(
+        &self,
+        anew: bool,
+        deadline: Instant,
+    ) -> Result<Arc<ClusterSnapshot>, ClientError> {
+        let began = Instant::now();
+        let start = self.current.load().generation();
+        // The first snapshot comes without being asked for.
+        if anew && start > 0 {
+            self.request();
+        }
+        loop {
+            let changed = self.changed();
+            if self.is_closed() {
+                return Err(ClientError::Closed);
+            }
+            let snapshot = self.current();
+            let later = !anew || snapshot.generation() > start;
+            if later && snapshot.brokers().len() > 0 {
+                return Ok(snapshot);
+            }
+            match tokio::time::timeout_at(deadline, changed).await {
+                Ok(news) => news?,
+                Err(_) => return Err(self.timed_out(None, began)),
             }
         }
     }
@@ -191,15 +220,17 @@ impl Metadata {
         self.wake.notify_one();
     }
 
-    fn timed_out(&self, name: &str, began: Instant) -> ClientError {
-        let last = match self.current.load().trouble(name) {
-            Some(trouble) => Some(Arc::new(answered(trouble, name))),
+    fn timed_out(&self, name: Option<&str>, began: Instant) -> ClientError {
+        let snapshot = self.current.load();
+        let trouble = name.and_then(|name| Some((snapshot.trouble(name)?, name)));
+        let last = match trouble {
+            Some((trouble, name)) => Some(Arc::new(answered(trouble, name))),
             None => {
                 let State { last_failure, asked, .. } = &*self.state.lock();
                 last_failure.clone().or_else(|| asked.as_ref().map(unanswered))
             }
         };
-        let topic = Some(name.into());
+        let topic = name.map(Into::into);
         ClientError::MetadataTimeout { topic, waited: began.elapsed(), last }
     }
 

@@ -175,6 +175,11 @@ impl ClusterSnapshot {
         self.topics.get(name)?.view.as_ref()
     }
 
+    /// Whether brokers have described a topic, or refused to, in a snapshot after `generation`.
+    pub(crate) fn is_answered_since(&self, name: &str, generation: u64) -> bool {
+        self.topics.get(name).is_some_and(|state| state.answered > generation)
+    }
+
     /// What brokers say of a topic instead of describing it, and since when.
     pub(crate) fn trouble(&self, name: &str) -> Option<Trouble> {
         self.topics.get(name)?.trouble

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{
-    Acks, ClientConfig, ConfigBuilder, ConsumerConfig, HostPort, MetadataRecoveryStrategy,
-    ProducerConfig,
+    Acks, AdminConfig, ClientConfig, ConfigBuilder, ConsumerConfig, HostPort,
+    MetadataRecoveryStrategy, ProducerConfig,
 };
 use crate::error::ConfigError;
 use crate::time::Duration;
@@ -168,6 +168,24 @@ fn delivery_timeout_covers_lingering_and_one_request() {
     assert_eq!(config.delivery_timeout(), Duration::from_millis(2_147_483_647));
     producer(&[("linger.ms", "9223372036854775807"), ("delivery.timeout.ms", "2147483647")])
         .unwrap();
+}
+
+#[test]
+fn a_call_of_an_administrator_lasts_at_least_one_request() {
+    let admin = |properties: &[(&str, &str)]| {
+        AdminConfig::from_properties([SERVERS].iter().chain(properties).copied())
+    };
+    let (request, api) = (("request.timeout.ms", "90000"), ("default.api.timeout.ms", "60000"));
+    assert_eq!(admin(&[]).unwrap().default_api_timeout(), Duration::from_secs(60));
+    assert_eq!(admin(&[request]).unwrap().default_api_timeout(), Duration::from_secs(90));
+    match admin(&[request, api]).unwrap_err() {
+        ConfigError::Conflict { property, other, .. } => {
+            assert_eq!((property, other), (api.0, request.0));
+        }
+        other => panic!("{other}"),
+    }
+    let name = admin(&[]).unwrap().client().client_id().to_owned();
+    assert!(name.starts_with("adminclient-"), "{name}");
 }
 
 #[test]

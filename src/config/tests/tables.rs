@@ -3,7 +3,9 @@
 
 use super::super::builder::{ConfigBuilder, Configuration};
 use super::super::elsewhere::{Elsewhere, Fate};
-use super::super::{ClientConfig, ConsumerConfig, ProducerConfig, builder, consumer};
+use super::super::{
+    AdminConfig, ClientConfig, ConsumerConfig, ProducerConfig, admin, builder, consumer,
+};
 use crate::error::ConfigError;
 
 /// Name, default, texts that are read (the bounds among them), texts that are refused (just beyond
@@ -300,6 +302,14 @@ const CONSUMER: &[Case] = &[
     ),
 ];
 
+/// The administrator's own.
+const ADMIN: &[Case] = &[(
+    "default.api.timeout.ms",
+    "60000",
+    &["0", "2147483647"],
+    &["-1", "2147483648", "12 ms", "1e3", "", "x"],
+)];
+
 /// The 113 properties of `ProducerConfig` in Java's 4.3.
 const JAVA_PRODUCER: &str = "
     acks batch.size bootstrap.servers buffer.memory client.dns.lookup client.id
@@ -351,6 +361,9 @@ const JAVA_CONSUMER: &str = "
     max.partition.fetch.bytes max.poll.interval.ms max.poll.records partition.assignment.strategy
     session.timeout.ms share.acknowledgement.mode share.acquire.mode value.deserializer
 ";
+
+/// What Java's `AdminClientConfig` 4.3 has besides.
+const JAVA_ADMIN: &str = "bootstrap.controllers default.api.timeout.ms retries";
 
 /// Sets one property, and says how it is shown; a contradiction to another property is none of the
 /// row's business.
@@ -406,6 +419,12 @@ fn every_property_has_its_default_its_bounds_and_its_type() {
     check(COMMON, ConsumerConfig::builder);
     check(PRODUCER, ProducerConfig::builder);
     check(CONSUMER, ConsumerConfig::builder);
+    let of_admin = |case: &Case| match *case {
+        (name @ "connections.max.idle.ms", _, good, bad) => (name, "300000", good, bad),
+        case => case,
+    };
+    check(&COMMON.iter().map(of_admin).collect::<Vec<_>>(), AdminConfig::builder);
+    check(ADMIN, AdminConfig::builder);
 }
 
 #[test]
@@ -416,7 +435,10 @@ fn the_tables_and_these_cases_name_the_same_properties() {
     assert_eq!(table, names([PRODUCER, COMMON]));
     let table: Vec<_> = ConsumerConfig::properties().map(|property| property.name).collect();
     assert_eq!(table, names([CONSUMER, COMMON]));
-    for property in ProducerConfig::properties().chain(ConsumerConfig::properties()) {
+    let table: Vec<_> = AdminConfig::properties().map(|property| property.name).collect();
+    assert_eq!(table, names([ADMIN, COMMON]));
+    let all = ProducerConfig::properties().chain(ConsumerConfig::properties());
+    for property in all.chain(AdminConfig::properties()) {
         assert!(property.doc.ends_with('.') && property.doc.len() > 20, "{property:?}");
     }
 }
@@ -440,6 +462,14 @@ fn every_property_of_javas_consumer_has_its_place() {
     ours.retain(|name| !of_producers.contains(name) && *name != "interceptor.classes");
     ours.sort_unstable();
     assert_eq!(ours, JAVA_CONSUMER.split_whitespace().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_property_of_javas_admin_has_its_place() {
+    let mut ours: Vec<_> = ADMIN.iter().map(|case| case.0).collect();
+    ours.extend(admin::ELSEWHERE.iter().map(|property| property.name));
+    ours.sort_unstable();
+    assert_eq!(ours, JAVA_ADMIN.split_whitespace().collect::<Vec<_>>());
 }
 
 fn tables<C: Configuration>() -> impl Iterator<Item = &'static Elsewhere> {
@@ -483,5 +513,6 @@ fn what_is_in_no_table_is_listed_or_refused() {
     let (ignored, refused) = meet_fates::<ProducerConfig>(ProducerConfig::builder);
     assert_eq!(ignored + refused + PRODUCER.len() + COMMON.len() - 1, 113);
     meet_fates::<ConsumerConfig>(ConsumerConfig::builder);
+    meet_fates::<AdminConfig>(AdminConfig::builder);
     meet_fates::<ClientConfig>(ClientConfig::builder);
 }
