@@ -39,6 +39,7 @@ mod settings;
 mod tools;
 mod trouble;
 
+mod admin;
 mod assignors;
 mod consumers;
 mod examples;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         in_process_transactions::TESTS,
         examples::TESTS,
         assignors::TESTS,
+        admin::TESTS,
         outages::TESTS,
         loads::TESTS,
         stalled::TESTS,
