@@ -83,6 +83,8 @@ fn common(nodes: usize) -> Settings {
         ("group.consumer.session.timeout.ms", "10000"),
         // Transactions that take too long are looked for so often.
         ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "500"),
+        // Records of tests may be as old as they like.
+        ("log.retention.ms", "-1"),
         ("log.cleaner.backoff.ms", "500"),
         ("num.network.threads", "2"),
         ("num.io.threads", "4"),
