@@ -12,8 +12,9 @@ use crate::error::{ClientError, DeliveryError, ErrorCode, FatalError, SendError}
 /// | `TimedOut` | goes on as it was asked to | wait for its end, which `TransactionalProducer::settle` and `begin` do |
 /// | `Abortable` | can only be aborted; `commit` has done so | begin another and do the work again |
 /// | `Fatal` | ends at the coordinator, not by this producer | close the producer; make a new one if that is right |
+/// | `InDoubt` | was to be committed, and how it ended has not been asked for | `settle`, then go by the outcome |
 /// | `NoGroup` | is unharmed | give the metadata of a consumer that has a group |
-/// | `Closed` | was aborted | make a new producer |
+/// | `Closed` | ends at the coordinator; if it was being committed, how is not known | make a new producer |
 ///
 /// ```
 /// use milena::TransactionError;
@@ -40,6 +41,12 @@ pub enum TransactionError {
     /// The producer cannot go on.
     #[error(transparent)]
     Fatal(FatalError),
+    /// A commit timed out, or its future was dropped, and nobody has asked yet how it ended. To begin another transaction
+    /// now could do the same work twice.
+    #[error(
+        "how the last commit ended has not been asked for: call settle, and go on by the outcome"
+    )]
+    InDoubt,
     /// The offsets are those of no group (`group.id`), so they cannot be committed.
     #[error(
         "offsets can be part of a transaction only if their consumer has a group: set group.id"
@@ -51,9 +58,9 @@ pub enum TransactionError {
 }
 
 impl TransactionError {
-    /// Whether the same call may succeed later without anything being done again.
+    /// Whether the transaction may still end well without anything being done again: wait for its end by `settle`.
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::TimedOut(_))
+        matches!(self, Self::TimedOut(_) | Self::InDoubt)
     }
 
     /// Whether the transaction is, or has to be, aborted, after which the producer can go on.
@@ -174,6 +181,9 @@ pub enum AbortCause {
         /// Why.
         error: ClientError,
     },
+    /// The sending of offsets was dropped, or timed out, before it had begun.
+    #[error("offsets were not sent: that was dropped, or had no time")]
+    OffsetsUnsent,
     /// The transaction was aborted by its user, or dropped.
     #[error("it was aborted")]
     Aborted,

@@ -36,7 +36,7 @@ pub(super) enum Trouble {
 impl Trouble {
     pub(super) fn of(error: &TransactionError) -> Self {
         match error {
-            TransactionError::TimedOut(_) => Self::Unknown,
+            TransactionError::TimedOut(_) | TransactionError::InDoubt => Self::Unknown,
             TransactionError::Abortable(error) => Self::of_abort(error),
             TransactionError::Fatal(_) | TransactionError::Closed => Self::Fatal,
             TransactionError::NoGroup => Self::Lasting,
@@ -55,7 +55,7 @@ impl Trouble {
             },
             AbortCause::Refused { code, .. } => lasts(*code),
             AbortCause::Client { error, .. } => !error.is_retriable(),
-            AbortCause::Aborted => false,
+            AbortCause::Aborted | AbortCause::OffsetsUnsent => false,
         };
         if lasting { Self::Lasting } else { Self::Passing }
     }

@@ -1,6 +1,7 @@
 //! Requests to the coordinators of transactions and groups, and their answers. It decides nothing: whom to ask for what,
 //! and what an answer means, is known in `txn`.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::client::Client;
@@ -61,8 +62,8 @@ async fn ask_coordinator(
         TxnRequest::AddOffsets(request) => {
             TxnResponse::AddOffsets(to.call(&request, i16::MAX).await?)
         }
-        TxnRequest::CommitOffsets(request, highest) => {
-            TxnResponse::CommitOffsets(to.call(&request, highest).await?)
+        TxnRequest::CommitOffsets(request, versions) => {
+            TxnResponse::CommitOffsets(to.call_within(&request, versions).await?)
         }
         TxnRequest::End(request, highest) => TxnResponse::End(to.call(&request, highest).await?),
         // Any broker answers that, and only such a one is asked.
@@ -81,7 +82,15 @@ impl To<'_> {
         request: &R,
         highest: i16,
     ) -> Result<R::Response, ClientError> {
-        let version = self.connection.version_up_to::<R>(highest)?;
+        self.call_within(request, i16::MIN..=highest).await
+    }
+
+    async fn call_within<R: Request>(
+        &self,
+        request: &R,
+        versions: RangeInclusive<i16>,
+    ) -> Result<R::Response, ClientError> {
+        let version = self.connection.version_within::<R>(versions)?;
         self.connection.call_at(request, version, self.timeout).await
     }
 }

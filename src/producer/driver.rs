@@ -247,10 +247,10 @@ impl Driver {
     }
 
     fn transact(&mut self, transact: Transact) {
-        self.last_operation += 1;
-        let operation = self.last_operation;
+        let operation = self.next_operation();
         let waiter = match transact {
             Transact::Begin { end, reply } => {
+                self.finish_what_is_left();
                 self.sender.handle_begin(operation);
                 Waiter::Begin(end, reply)
             }
@@ -259,11 +259,19 @@ impl Driver {
                 Waiter::Other(reply)
             }
             Transact::Settle(reply) => {
+                self.finish_what_is_left();
                 self.sender.handle_settle(operation);
                 Waiter::Other(reply)
             }
         };
         self.waiters.insert(operation, waiter);
+    }
+
+    /// Who closes, begins or settles holds no transaction any more: it ends as was said, or it was forgotten and is aborted.
+    fn finish_what_is_left(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            self.finish(open.try_recv().ok());
+        }
     }
 
     /// Ends the transaction that is open; one that was dropped is aborted.
@@ -275,9 +283,14 @@ impl Driver {
         let Some(Finish { commit, reply }) = finish else {
             return self.sender.handle_finish(false, None, now);
         };
+        let operation = self.next_operation();
+        self.waiters.insert(operation, Waiter::Other(reply));
+        self.sender.handle_finish(commit, Some(operation), now);
+    }
+
+    fn next_operation(&mut self) -> u64 {
         self.last_operation += 1;
-        self.waiters.insert(self.last_operation, Waiter::Other(reply));
-        self.sender.handle_finish(commit, Some(self.last_operation), now);
+        self.last_operation
     }
 
     /// Tells who waits for it what is over. Who asked may have gone.
@@ -296,9 +309,7 @@ impl Driver {
 
     fn start_closing(&mut self, state: State) {
         self.state = state;
-        if self.open.is_some() {
-            self.finish(None);
-        }
+        self.finish_what_is_left();
         self.accumulator.refuse(SendError::Closed);
         self.sender.handle_close();
     }

@@ -107,6 +107,8 @@ use crate::types::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
 pub struct TransactionalProducer {
     producer: Producer,
     doom: Arc<Doom>,
+    /// Whether a commit was asked for and how it ended was not told.
+    in_doubt: bool,
 }
 
 impl TransactionalProducer {
@@ -140,7 +142,7 @@ impl TransactionalProducer {
         producer: Producer,
         doom: Arc<Doom>,
     ) -> Result<Self, TransactionError> {
-        let producer = Self { producer, doom };
+        let producer = Self { producer, doom, in_doubt: false };
         producer.ask(TransactionOperation::Init, Transact::Settle).await?;
         Ok(producer)
     }
@@ -148,11 +150,16 @@ impl TransactionalProducer {
     /// Begins a transaction. Waits, at most `max.block.ms`, until the one before has ended.
     ///
     /// # Errors
-    /// [`TransactionError::TimedOut`], after which it can be called again; [`TransactionError::Fatal`].
+    /// - [`TransactionError::InDoubt`] after a commit that timed out or was dropped: [`settle`](Self::settle) first.
+    /// - [`TransactionError::TimedOut`], after which it can be called again.
+    /// - [`TransactionError::Fatal`].
     ///
     /// # Cancel safety
     /// Safe: a transaction that was begun and is not held by anybody is aborted.
     pub async fn begin(&mut self) -> Result<Transaction<'_>, TransactionError> {
+        if self.in_doubt {
+            return Err(TransactionError::InDoubt);
+        }
         let (end, told) = oneshot::channel();
         let begin = |reply| Transact::Begin { end: told, reply };
         self.ask(TransactionOperation::Begin, begin).await?;
@@ -169,7 +176,9 @@ impl TransactionalProducer {
     /// # Cancel safety
     /// Safe.
     pub async fn settle(&mut self) -> Result<Option<TransactionOutcome>, TransactionError> {
-        self.ask(TransactionOperation::Settle, Transact::Settle).await
+        let outcome = self.ask(TransactionOperation::Settle, Transact::Settle).await?;
+        self.in_doubt = false;
+        Ok(outcome)
     }
 
     /// As [`Producer::partitions_for`].
@@ -210,9 +219,19 @@ impl TransactionalProducer {
         let _timed = measure(&inner.metrics, operation);
         let until = deadline(Instant::now(), inner.max_block);
         let (reply, answer) = oneshot::channel();
-        let command = Command::Transact(what(reply));
-        match timeout_at(until, inner.commands.send(command)).await {
-            Ok(Ok(())) => self.wait(operation, answer, until).await,
+        self.tell(operation, what(reply), until).await?;
+        self.wait(operation, answer, until).await
+    }
+
+    async fn tell(
+        &self,
+        operation: TransactionOperation,
+        what: Transact,
+        until: Instant,
+    ) -> Result<(), TransactionError> {
+        let send = self.producer.inner.commands.send(Command::Transact(what));
+        match timeout_at(until, send).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(self.ended()),
             Err(_) => Err(self.timed_out(operation)),
         }
@@ -335,8 +354,9 @@ impl Transaction<'_> {
     /// (Kafka's `sendOffsetsToTransaction`). Returns when the group's coordinator has them, after at most `max.block.ms`.
     ///
     /// `offsets` are those of the next record to be read of each partition. With the `group` as the consumer gives it the
-    /// coordinator refuses offsets of a consumer that a rebalance has taken its partitions from (KIP-447). The consumer must
-    /// not commit by itself: `enable.auto.commit=false`.
+    /// coordinator refuses offsets of a consumer that a rebalance has taken its partitions from (KIP-447). A group that
+    /// [is no member's](ConsumerGroupMetadata::is_member), such as that of a consumer which its group has expelled, is not
+    /// refused so: look first. The consumer must not commit by itself: `enable.auto.commit=false`.
     ///
     /// # Errors
     /// - [`TransactionError::Abortable`]: the transaction is doomed, such as after a rebalance.
@@ -345,7 +365,7 @@ impl Transaction<'_> {
     /// - [`TransactionError::Fatal`].
     ///
     /// # Cancel safety
-    /// If it is dropped, the offsets may become part of the transaction or not: abort it.
+    /// If it is dropped, the transaction is doomed, or the offsets are on their way and a commit waits for them.
     pub async fn send_offsets(
         &self,
         group: &ConsumerGroupMetadata,
@@ -355,9 +375,16 @@ impl Transaction<'_> {
             return Err(TransactionError::NoGroup);
         }
         let (group, offsets): (_, BTreeMap<_, _>) = (group.clone(), offsets.into_iter().collect());
-        let send = |reply| Transact::SendOffsets { group, offsets, reply };
-        self.producer.ask(TransactionOperation::SendOffsets, send).await?;
-        Ok(())
+        let (producer, operation) = (&*self.producer, TransactionOperation::SendOffsets);
+        let inner = &producer.producer.inner;
+        let _timed = measure(&inner.metrics, operation);
+        let until = deadline(Instant::now(), inner.max_block);
+        let (reply, answer) = oneshot::channel();
+        let mut unsent = Unsent(Some(&producer.doom));
+        producer.tell(operation, Transact::SendOffsets { group, offsets, reply }, until).await?;
+        // A commit waits for them from here on.
+        unsent.0 = None;
+        producer.wait(operation, answer, until).await.map(drop)
     }
 
     /// Commits the transaction: sends what is waiting, without linger, waits for its end, and then for the coordinator's
@@ -392,7 +419,7 @@ impl Transaction<'_> {
 
     async fn finish(self, operation: TransactionOperation) -> Result<(), TransactionError> {
         let Self { producer, end } = self;
-        let inner = &producer.producer.inner;
+        let inner = Arc::clone(&producer.producer.inner);
         let _timed = measure(&inner.metrics, operation);
         let until = deadline(Instant::now(), inner.max_block);
         let (reply, answer) = oneshot::channel();
@@ -400,7 +427,10 @@ impl Transaction<'_> {
         if end.send(Finish { commit, reply }).is_err() {
             return Err(producer.ended());
         }
-        match producer.wait(operation, answer, until).await? {
+        producer.in_doubt = commit;
+        let result = producer.wait(operation, answer, until).await;
+        producer.in_doubt = commit && matches!(result, Err(TransactionError::TimedOut(_)));
+        match result? {
             Some(TransactionOutcome::Aborted) if commit => {
                 Err(TransactionError::Abortable(AbortableError::new(AbortCause::Aborted)))
             }
@@ -443,6 +473,17 @@ impl fmt::Debug for Transaction<'_> {
         f.debug_struct("Transaction")
             .field("doomed", &self.producer.doom.get().is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// Dooms the transaction when it is dropped: offsets that are not part of it must not be missing from what is committed.
+struct Unsent<'a>(Option<&'a Doom>);
+
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        if let Some(doom) = self.0 {
+            doom.set(AbortableError::new(AbortCause::OffsetsUnsent));
+        }
     }
 }
 

@@ -14,9 +14,9 @@
 //! | init                | next epoch       | fence, CONCURRENT  | CONCURRENT                 | next epoch              |
 //! | add                 | Ongoing          | Ongoing            | CONCURRENT                 | Ongoing                 |
 //! | verify              | not added        | added?             | CONCURRENT                 | not added               |
-//! | end, version 1      | INVALID_STATE    | Prepare*           | CONCURRENT if the same end | done if the same end    |
-//! | end, version 2      | abort: Prepare   | Prepare*           | CONCURRENT if the same end | abort: Prepare          |
-//! | the same, epoch - 1 | FENCED           | FENCED             | as above                   | done if the same end    |
+//! | end, version 1      | INVALID_STATE    | Prepare*           | CONCURRENT                 | done if the same end    |
+//! | end, version 2      | abort: Prepare   | Prepare*           | CONCURRENT                 | abort: Prepare          |
+//! | the same, epoch - 1 | FENCED           | FENCED             | CONCURRENT                 | done if the same end    |
 //!
 //! With version 2 the epoch rises with each end, so that an end in the present epoch is a new one and a retry of the last
 //! end is known by the epoch before. What the table leaves out is `INVALID_TXN_STATE`.
@@ -248,22 +248,22 @@ impl Transaction {
         if producer.id != self.producer.id && !is_retry {
             return Err(ErrorCode::INVALID_PRODUCER_ID_MAPPING);
         }
+        // As long as markers are being written nobody is told more (KAFKA-18464).
+        if self.is_ending() {
+            return Err(ErrorCode::CONCURRENT_TRANSACTIONS);
+        }
         let is_present = producer.epoch == self.producer.epoch;
         let same_end = match self.state {
-            TransactionState::PrepareCommit | TransactionState::CompleteCommit => Some(committed),
-            TransactionState::PrepareAbort | TransactionState::CompleteAbort => Some(!committed),
-            TransactionState::Empty | TransactionState::Ongoing => None,
+            TransactionState::CompleteCommit => Some(committed),
+            TransactionState::CompleteAbort => Some(!committed),
+            _ => None,
         };
         let (same_end, was_ended) = (same_end == Some(true), same_end.is_some());
-        let knows =
-            if self.is_ending() && bumps { is_retry } else { is_present || is_retry && was_ended };
-        if !knows {
+        if !(is_present || is_retry && was_ended) {
             return Err(ErrorCode::PRODUCER_FENCED);
         }
         match self.state {
             TransactionState::Ongoing => {}
-            _ if self.is_ending() && same_end => return Err(ErrorCode::CONCURRENT_TRANSACTIONS),
-            _ if self.is_ending() => return Err(ErrorCode::INVALID_TXN_STATE),
             _ if same_end && (is_retry || !bumps) => return Ok(self.producer),
             // With version 2 even what never began may be aborted.
             _ if bumps && !committed && !is_retry => self.started_ms = now,

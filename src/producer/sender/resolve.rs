@@ -147,7 +147,7 @@ impl Sender {
             transactional: self.transactions.is_some(),
             acks_all: self.config.acks == -1,
             head,
-            retries_left: slot.batch.attempts <= self.config.retries && !abandoned,
+            retries_left: slot.batch.attempts - slot.too_early <= self.config.retries && !abandoned,
             // The halves' numbers would not be known to a broker that has the whole.
             splittable: slot.batch.count() > 1
                 && !(slot.maybe_written && self.config.idempotent)
@@ -178,12 +178,13 @@ impl Sender {
                     partition.sequence.forgotten();
                 }
                 slot.maybe_written = may_be_written(slot.maybe_written, written);
-                let attempt = slot.batch.attempts.saturating_sub(1);
-                let backoff = match ending.heard {
-                    Heard::Answer(ErrorCode::CONCURRENT_TRANSACTIONS) => MARKERS,
-                    _ => self.config.retry_backoff,
+                let backoff = if ending.heard == Heard::Answer(ErrorCode::CONCURRENT_TRANSACTIONS) {
+                    slot.too_early = slot.too_early.saturating_add(1);
+                    MARKERS.wait(slot.too_early - 1, self.random.f64())
+                } else {
+                    let attempt = slot.batch.attempts.saturating_sub(1);
+                    self.config.retry_backoff.wait(attempt, self.random.f64())
                 };
-                let backoff = backoff.wait(attempt, self.random.f64());
                 slot.state = SlotState::Waiting { not_before: now + backoff };
                 self.wants_metadata |= refresh && !slot.is_behind(partition.leadership);
             }

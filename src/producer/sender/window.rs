@@ -49,6 +49,8 @@ pub(super) struct Slot {
     pub(super) sent_to_epoch: Option<i32>,
     /// After how many attempts the next one last went without a pause.
     hurried: Option<u32>,
+    /// How often it has met the markers of the transaction before.
+    pub(super) too_early: u32,
 }
 
 #[derive(Debug)]
@@ -149,6 +151,7 @@ impl Slot {
             maybe_written: false,
             sent_to_epoch: None,
             hurried: None,
+            too_early: 0,
         }
     }
 

@@ -77,7 +77,10 @@ impl Transactions {
     pub(super) fn close(&mut self, commit: bool, operation: Option<u64>) {
         let outcome =
             if commit { TransactionOutcome::Committed } else { TransactionOutcome::Aborted };
-        self.outcome = Some(outcome);
+        // A begin whose caller has gone is aborted at once, which is nobody's outcome.
+        if operation.is_some() || self.may_have_started() {
+            self.outcome = Some(outcome);
+        }
         self.answer(operation, Ok(Some(outcome)));
         let one = self.version == TransactionVersion::One;
         // Under the new rules each transaction has an epoch of its own from the first on.
@@ -253,7 +256,11 @@ impl Transactions {
             self.asked_group = Some((token, AskedGroup::Coordinator(group)));
             return Some(Ask { token, to: Destination::Any, request, timeout });
         };
-        let highest = self.up_to(LAST_COMMIT_OFFSETS_OF_ONE);
+        let versions = match self.version {
+            TransactionVersion::One => 0..=LAST_COMMIT_OFFSETS_OF_ONE,
+            // Older ones would not make the group part of the transaction.
+            TransactionVersion::Two => LAST_COMMIT_OFFSETS_OF_ONE + 1..=i16::MAX,
+        };
         let pending = self.offsets.queue.front_mut()?;
         pending.asked = true;
         self.sent = true;
@@ -261,7 +268,7 @@ impl Transactions {
         self.last_token += 1;
         let token = self.last_token;
         self.asked_group = Some((token, AskedGroup::Commit(group)));
-        let request = TxnRequest::CommitOffsets(request, highest);
+        let request = TxnRequest::CommitOffsets(request, versions);
         Some(Ask { token, to: Destination::Coordinator(broker), request, timeout })
     }
 }

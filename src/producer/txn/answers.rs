@@ -113,13 +113,6 @@ impl Transactions {
                 let unsure = self.is_doomed() && !self.started;
                 let code = response.error_code;
                 let void = code == ErrorCode::INVALID_TXN_STATE && unsure;
-                let fenced = [ErrorCode::PRODUCER_FENCED, ErrorCode::INVALID_PRODUCER_EPOCH];
-                if unsure && self.version == TransactionVersion::Two && fenced.contains(&code) {
-                    // With version 2 it is also what is answered while the markers of the one before are being written.
-                    // Whether it is true, InitProducerId tells.
-                    self.forgotten = true;
-                    return;
-                }
                 let code = if void { ErrorCode::NONE } else { code };
                 if self.settle_code(api, code, None, now) {
                     self.finished(&response);

@@ -1,5 +1,7 @@
 //! What a transactional producer asks of coordinators, and what comes back. Decides nothing.
 
+use std::ops::RangeInclusive;
+
 use crate::client::CoordinatorKey;
 use crate::protocol::messages::add_offsets_to_txn::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse,
@@ -33,14 +35,14 @@ pub(crate) struct Ask {
     pub(crate) timeout: Duration,
 }
 
-/// A request, with the highest version in which it means what it is to mean.
+/// A request, with the versions in which it means what it is to mean.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TxnRequest {
     FindCoordinator(CoordinatorKey),
     InitProducerId(InitProducerIdRequest),
     AddPartitions(AddPartitionsToTxnRequest),
     AddOffsets(AddOffsetsToTxnRequest),
-    CommitOffsets(TxnOffsetCommitRequest, i16),
+    CommitOffsets(TxnOffsetCommitRequest, RangeInclusive<i16>),
     End(EndTxnRequest, i16),
 }
 

@@ -252,7 +252,7 @@ async fn the_markers_wait_for_a_leader_and_so_does_the_producer() {
     assert!(owed.iter().eq(&[TopicPartition::new("alone", index)]), "{owed:?}");
     let concurrent = ErrorCode::CONCURRENT_TRANSACTIONS;
     assert_eq!(tx.end(true, 5).await, Err(concurrent));
-    assert_eq!(tx.end(false, 5).await, Err(ErrorCode::INVALID_TXN_STATE));
+    assert_eq!(tx.end(false, 5).await, Err(concurrent));
     assert_eq!(tx.init(-1, -1, 5).await, Err(concurrent));
     tx.own.epoch = 1;
     assert_eq!(tx.add(&[0], 3).await, [concurrent]);

@@ -98,8 +98,8 @@ impl Classic {
         let Task { assignor, members, topics, skip, .. } = *task;
         let then = shared.topics.of(&topics);
         let dealt = if skip {
-            // What was on its way when the leader was started again is not known.
-            Ok(Dealt { assignments: Vec::new(), moves: self.assignors.are_cooperative() })
+            // What was on its way when the leader was started again is not known, nor what has grown meanwhile.
+            Ok(Dealt { assignments: Vec::new(), moves: true })
         } else {
             self.assignors.assign(&assignor, &then, &members)
         };

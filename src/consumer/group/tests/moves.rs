@@ -44,9 +44,15 @@ fn rejoins_after(bench: &mut Bench) -> Option<Duration> {
     while bench.at - start < SECONDS(1_200) {
         bench.user_polls();
         bench.wait();
+        // Who gives up all it has says so first.
+        let told = bench.told();
+        assert!(told.is_none() || told.is_some_and(|told| told.starts_with("revoked")));
+        let joins = |sent: &Sent| matches!(sent.request, GroupRequest::JoinGroup(_));
+        if bench.sent.iter().any(joins) {
+            return Some(bench.at - start);
+        }
         match bench.sent.front().map(|sent| &sent.request) {
             Some(GroupRequest::Heartbeat(_)) => bench.heartbeat(ErrorCode::NONE),
-            Some(GroupRequest::JoinGroup(_)) => return Some(bench.at - start),
             _ => {}
         }
     }
@@ -84,8 +90,14 @@ fn a_leader_that_was_started_again_rejoins_after_the_time_of_a_rebalance() {
 fn nothing_moves_where_everybody_keeps_what_it_has_or_all_is_given_up() {
     let mut bench = leader(&[Cooperative], false, &[]);
     assert_eq!(rejoins_after(&mut bench), None);
-    for skip in [true, false] {
-        let mut bench = leader(&[Eager], skip, &[("you", "t-1")]);
-        assert_eq!(rejoins_after(&mut bench), None);
-    }
+    let mut bench = leader(&[Eager], false, &[("you", "t-1")]);
+    assert_eq!(rejoins_after(&mut bench), None);
+}
+
+/// A static leader that comes back to the generation that it left does not know what its members were given: a topic that
+/// has grown since would be read in part only.
+#[test]
+fn a_leader_that_comes_back_deals_once_more() {
+    let mut bench = leader(&[Eager], true, &[("you", "t-1")]);
+    assert!(rejoins_after(&mut bench).is_some());
 }

@@ -311,26 +311,35 @@ fn late_answers_are_ignored() {
     world.begin(3);
 }
 
-/// Row 45: with version 2, whoever aborts what the coordinator has not heard of, while the markers of the one before are
-/// being written, is told to be fenced. It is not.
+/// Row 45: with version 2, whoever aborts while the markers of the transaction before are being written is told to wait, and
+/// does. One that is told to be fenced is: to ask InitProducerId whether that is true would abort the transaction of whoever
+/// took over.
 #[test]
-fn an_abort_that_meets_the_markers_of_the_one_before_is_no_fencing() {
-    for (truly, code) in [(false, ErrorCode::NONE), (true, ErrorCode::PRODUCER_FENCED)] {
-        let mut world = World::open(TWO);
-        world.machine.sent();
-        world.finish(false, 2);
-        assert!(!world.answer_end(ErrorCode::PRODUCER_FENCED));
-        assert!(matches!(world.ended()[..], [(2, Ok(Some(TransactionOutcome::Aborted)))]));
-        world.machine.begin(3);
-        let ask = world.answer_init(code, ProducerIdentity { epoch: 5, ..ID });
-        let TxnRequest::InitProducerId(request) = ask.request else { panic!("init") };
-        assert_eq!((request.producer_id, request.producer_epoch), (ID.id, ID.epoch));
-        assert_eq!(world.machine.fatal().is_some(), truly);
-        assert_eq!(world.ended()[0].1.is_ok(), !truly);
-    }
+fn an_abort_waits_for_the_markers_of_the_one_before() {
+    let mut world = World::open(TWO);
+    world.machine.sent();
+    world.finish(false, 2);
+    assert!(!world.answer_end(ErrorCode::CONCURRENT_TRANSACTIONS));
+    assert!(world.ended().is_empty());
+    world.wait(MS(20));
+    assert!(!world.answer_end(ErrorCode::PRODUCER_FENCED));
+    assert!(matches!(world.ended()[..], [(2, Err(TransactionError::Fatal(_)))]));
+    world.machine.begin(3);
+    world.idle();
+}
+
+/// A begin that nobody waits for any more does not change what is told of the transaction before it.
+#[test]
+fn an_empty_abort_that_nobody_asked_for_is_no_outcome() {
     let mut world = World::open(TWO);
     world.write(0);
-    world.finish(false, 2);
-    assert!(!world.answer_end(ErrorCode::PRODUCER_FENCED));
-    assert!(world.machine.fatal().is_some(), "something was written in this epoch");
+    world.finish(true, 2);
+    world.machine.begin(3);
+    assert!(world.answer_end(ErrorCode::NONE));
+    world.machine.finish(false, None, world.now);
+    world.machine.settle(4);
+    world.poll();
+    let ended = world.ended();
+    let settled = ended.iter().find(|(operation, _)| *operation == 4).unwrap();
+    assert!(matches!(settled.1, Ok(Some(TransactionOutcome::Committed))), "{ended:?}");
 }
