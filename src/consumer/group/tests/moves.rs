@@ -51,9 +51,8 @@ fn rejoins_after(bench: &mut Bench) -> Option<Duration> {
         if bench.sent.iter().any(joins) {
             return Some(bench.at - start);
         }
-        match bench.sent.front().map(|sent| &sent.request) {
-            Some(GroupRequest::Heartbeat(_)) => bench.heartbeat(ErrorCode::NONE),
-            _ => {}
+        if let Some(GroupRequest::Heartbeat(_)) = bench.sent.front().map(|sent| &sent.request) {
+            bench.heartbeat(ErrorCode::NONE);
         }
     }
     None
