@@ -77,10 +77,7 @@ impl Transactions {
     pub(super) fn close(&mut self, commit: bool, operation: Option<u64>) {
         let outcome =
             if commit { TransactionOutcome::Committed } else { TransactionOutcome::Aborted };
-        // A begin whose caller has gone is aborted at once, which is nobody's outcome.
-        if operation.is_some() || self.may_have_started() {
-            self.outcome = Some(outcome);
-        }
+        self.outcome = Some(outcome);
         self.answer(operation, Ok(Some(outcome)));
         let one = self.version == TransactionVersion::One;
         // Under the new rules each transaction has an epoch of its own from the first on.

@@ -208,6 +208,11 @@ impl Worker {
         let (who, is_healed) = (life.who.clone(), self.is_healed());
         let transaction = match life.producer.begin().await {
             Ok(transaction) => transaction,
+            Err(TransactionError::InDoubt) => {
+                // The last attempt to learn it took too long.
+                let _ = life.producer.settle().await;
+                return Next::Rewind;
+            }
             Err(error) => return self.after(&who, &error),
         };
         let number = self.ledger.begin(&who);

@@ -327,19 +327,3 @@ fn an_abort_waits_for_the_markers_of_the_one_before() {
     world.machine.begin(3);
     world.idle();
 }
-
-/// A begin that nobody waits for any more does not change what is told of the transaction before it.
-#[test]
-fn an_empty_abort_that_nobody_asked_for_is_no_outcome() {
-    let mut world = World::open(TWO);
-    world.write(0);
-    world.finish(true, 2);
-    world.machine.begin(3);
-    assert!(world.answer_end(ErrorCode::NONE));
-    world.machine.finish(false, None, world.now);
-    world.machine.settle(4);
-    world.poll();
-    let ended = world.ended();
-    let settled = ended.iter().find(|(operation, _)| *operation == 4).unwrap();
-    assert!(matches!(settled.1, Ok(Some(TransactionOutcome::Committed))), "{ended:?}");
-}
