@@ -176,9 +176,10 @@ impl TransactionalProducer {
     /// # Cancel safety
     /// Safe.
     pub async fn settle(&mut self) -> Result<Option<TransactionOutcome>, TransactionError> {
-        let outcome = self.ask(TransactionOperation::Settle, Transact::Settle).await?;
-        self.in_doubt = false;
-        Ok(outcome)
+        let result = self.ask(TransactionOperation::Settle, Transact::Settle).await;
+        // After anything else there is no more to be learnt.
+        self.in_doubt &= matches!(result, Err(TransactionError::TimedOut(_)));
+        result
     }
 
     /// As [`Producer::partitions_for`].

@@ -210,8 +210,10 @@ impl Worker {
             Ok(transaction) => transaction,
             Err(TransactionError::InDoubt) => {
                 // The last attempt to learn it took too long.
-                let _ = life.producer.settle().await;
-                return Next::Rewind;
+                return match life.producer.settle().await {
+                    Ok(_) => Next::Rewind,
+                    Err(error) => self.after(&who, &error),
+                };
             }
             Err(error) => return self.after(&who, &error),
         };
