@@ -147,7 +147,7 @@ impl Sender {
             transactional: self.transactions.is_some(),
             acks_all: self.config.acks == -1,
             head,
-            retries_left: slot.batch.attempts - slot.too_early <= self.config.retries && !abandoned,
+            retries_left: slot.tries() <= self.config.retries && !abandoned,
             // The halves' numbers would not be known to a broker that has the whole.
             splittable: slot.batch.count() > 1
                 && !(slot.maybe_written && self.config.idempotent)

@@ -159,6 +159,12 @@ impl Slot {
     pub(super) fn restart(&mut self, now: Instant) {
         self.state = SlotState::Waiting { not_before: now };
         self.hurried = None;
+        self.too_early = 0;
+    }
+
+    /// How often it was sent, without those that met the markers of the transaction before: that is no failure.
+    pub(super) fn tries(&self) -> u32 {
+        self.batch.attempts.saturating_sub(self.too_early)
     }
 
     /// Whether the next attempt may go without a pause: never twice in a row, or brokers that name each other as the
