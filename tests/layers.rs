@@ -56,7 +56,8 @@ const PRODUCER: &str = "
     interceptor -> record record_metadata                         | types error
     interceptors -> record record_metadata delivery callbacks interceptor mod | types error
     typed       -> record record_metadata delivery interceptors mod | types error serialize
-    transactional -> delivery record record_metadata commands measured metrics txn mod | types time error config metrics
+    transactional -> commands measured metrics txn mod            | types time error config metrics
+    transaction -> delivery record record_metadata commands transactional txn mod | types time error
     builder     -> memory metrics partitioner accumulator txn sender driver interceptor interceptors transactional mod | types time error config metrics net client record
 ";
 

@@ -25,6 +25,7 @@ mod record;
 mod record_metadata;
 mod sender;
 mod sequencer;
+mod transaction;
 mod transactional;
 mod txn;
 mod typed;
@@ -58,7 +59,8 @@ pub use interceptor::{Acknowledgement, InterceptedRecord, ProducerInterceptor};
 pub use partitioner::{Partitioner, TopicPartitions};
 pub use record::ProducerRecord;
 pub use record_metadata::RecordMetadata;
-pub use transactional::{Transaction, TransactionalProducer};
+pub use transaction::Transaction;
+pub use transactional::TransactionalProducer;
 pub use typed::{TypedProducer, TypedRecord};
 
 /// Sends records to a Kafka cluster.
