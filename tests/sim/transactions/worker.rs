@@ -367,7 +367,9 @@ impl Worker {
         let TransactionError::Fatal(fatal) = error else { return };
         let fenced = [ErrorCode::PRODUCER_FENCED, ErrorCode::INVALID_PRODUCER_EPOCH];
         let replaced = self.life > 0 || self.setting.expires();
-        if !(fenced.contains(&fatal.code) && replaced) {
+        // So a commit is refused that comes after the coordinator's time-out, with version 2.
+        let expired = fatal.code == ErrorCode::INVALID_TXN_STATE && self.setting.expires();
+        if !(fenced.contains(&fatal.code) && replaced || expired) {
             self.client.history.broken(FATAL_ONLY_WHEN_FENCED, format!("{who}: {error}"));
         }
     }
