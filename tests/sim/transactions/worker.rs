@@ -369,7 +369,9 @@ impl Worker {
         let replaced = self.life > 0 || self.setting.expires();
         // So a commit is refused that comes after the coordinator's time-out, with version 2.
         let expired = fatal.code == ErrorCode::INVALID_TXN_STATE && self.setting.expires();
-        if !(fenced.contains(&fatal.code) && replaced || expired) {
+        // So a commit that may have been carried out does not end as an abort.
+        let in_doubt = fatal.code == ErrorCode::TRANSACTION_ABORTABLE;
+        if !(fenced.contains(&fatal.code) && replaced || expired || in_doubt) {
             self.client.history.broken(FATAL_ONLY_WHEN_FENCED, format!("{who}: {error}"));
         }
     }
