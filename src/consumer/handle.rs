@@ -349,9 +349,10 @@ impl ConsumerHandle {
         self.shared.metrics.snapshot(&state, now)
     }
 
-    /// Who this consumer is in its group at the moment; `None` without a group.
+    /// Who this consumer is in its group; `None` without a group. One that the group has expelled is still called what it was
+    /// when it was given its partitions, so that a coordinator refuses the offsets of what it has read (KIP-447).
     pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
-        Some(self.shared.membership.as_ref()?.lock().group.identity())
+        Some(self.shared.membership.as_ref()?.lock().group.metadata())
     }
 
     /// Has the group share out its partitions anew, in the polls that follow (KIP-568). For what only

@@ -123,9 +123,9 @@ impl Transaction<'_> {
     /// (Kafka's `sendOffsetsToTransaction`). Returns when the group's coordinator has them, after at most `max.block.ms`.
     ///
     /// `offsets` are those of the next record to be read of each partition. With the `group` as the consumer gives it the
-    /// coordinator refuses offsets of a consumer that a rebalance has taken its partitions from (KIP-447). A group that
-    /// [is no member's](ConsumerGroupMetadata::is_member), such as that of a consumer which its group has expelled, is not
-    /// refused so: look first. The consumer must not commit by itself: `enable.auto.commit=false`.
+    /// coordinator refuses offsets of a consumer that a rebalance has taken its partitions from (KIP-447). One
+    /// that [is no member's](ConsumerGroupMetadata::is_member) is not refused so. The consumer must not commit by itself:
+    /// `enable.auto.commit=false`.
     ///
     /// # Errors
     /// - [`TransactionError::Abortable`]: the transaction is doomed, such as after a rebalance.

@@ -131,6 +131,8 @@ pub(crate) enum CommitAs {
 pub(crate) struct Group {
     shared: Shared,
     member: Box<dyn Machine>,
+    /// Who the member was when it was last given partitions.
+    assigned_as: Option<ConsumerGroupMetadata>,
 }
 
 impl Group {
@@ -148,7 +150,7 @@ impl Group {
             }
         };
         let shared = Shared::new(config, random);
-        Ok(Self { shared, member })
+        Ok(Self { shared, member, assigned_as: None })
     }
 
     /// The user subscribes, in place of what it subscribed to before. The group is joined at the next
@@ -208,6 +210,9 @@ impl Group {
         if event.is_some() {
             self.shared.polls.goes_on(now);
         }
+        if let Some(MemberEvent::Assigned { .. }) = event {
+            self.assigned_as = Some(self.identity()).filter(ConsumerGroupMetadata::is_member);
+        }
         event
     }
 
@@ -236,7 +241,7 @@ impl Group {
         result: Result<GroupResponse, ClientError>,
         now: Instant,
     ) {
-        let Self { shared, member } = self;
+        let Self { shared, member, .. } = self;
         if !shared.coordinator.handle(token, &result, now) {
             member.handle(shared, token, result, now);
         }
@@ -244,7 +249,7 @@ impl Group {
 
     /// What is to be done now.
     pub(crate) fn poll(&mut self, now: Instant) -> Vec<Action> {
-        let Self { shared, member } = self;
+        let Self { shared, member, .. } = self;
         member.poll(shared, now);
         shared.coordinator.poll(&mut shared.outbox, now);
         shared.outbox.take()
@@ -252,7 +257,7 @@ impl Group {
 
     /// When to poll next, unless something happens before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let Self { shared, member } = self;
+        let Self { shared, member, .. } = self;
         let times = [shared.coordinator.next_deadline(), member.next_deadline(shared)];
         times.into_iter().flatten().min()
     }
@@ -266,6 +271,16 @@ impl Group {
     /// Who the member is.
     pub(crate) fn identity(&self) -> ConsumerGroupMetadata {
         self.member.identity(&self.shared)
+    }
+
+    /// Who the member is to those who commit what it has read elsewhere (KIP-447). One that the group has expelled keeps the
+    /// name under which it read, which a coordinator refuses: as nobody it would be let through.
+    pub(crate) fn metadata(&self) -> ConsumerGroupMetadata {
+        let now = self.identity();
+        if now.is_member() || self.shared.interest == Interest::Nothing {
+            return now;
+        }
+        self.assigned_as.clone().unwrap_or(now)
     }
 
     /// As whom to commit offsets now.

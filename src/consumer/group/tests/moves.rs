@@ -100,3 +100,17 @@ fn a_leader_that_comes_back_deals_once_more() {
     let mut bench = leader(&[Eager], true, &[("you", "t-1")]);
     assert!(rejoins_after(&mut bench).is_some());
 }
+
+/// KIP-447: what an expelled member has read is not committed under nobody's name, which a coordinator lets through.
+#[test]
+fn an_expelled_member_keeps_the_name_under_which_it_read() {
+    let mut bench = leader(&[Eager], false, &[]);
+    let read_as = bench.group.metadata();
+    assert!(read_as.is_member());
+    bench.wait();
+    bench.heartbeat(ErrorCode::UNKNOWN_MEMBER_ID);
+    assert!(!bench.group.identity().is_member());
+    assert_eq!(bench.group.metadata(), read_as);
+    bench.group.unsubscribe(bench.at);
+    assert!(!bench.group.metadata().is_member(), "who has left is nobody");
+}
