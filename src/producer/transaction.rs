@@ -53,7 +53,7 @@ pub struct Transaction<'p> {
 }
 
 impl Transaction<'_> {
-    /// As [`Producer::send`], within the transaction.
+    /// As [`Producer::send`](crate::Producer::send), within the transaction.
     ///
     /// # Errors
     /// A [`SendError`], which dooms the transaction.
@@ -65,7 +65,7 @@ impl Transaction<'_> {
         self.noted(self.producer.producer.send(record).await)
     }
 
-    /// As [`Producer::send_with`], within the transaction.
+    /// As [`Producer::send_with`](crate::Producer::send_with), within the transaction.
     ///
     /// # Errors
     /// As [`Transaction::send`].
@@ -84,13 +84,13 @@ impl Transaction<'_> {
         self.noted(self.producer.producer.send_with(record, callback).await)
     }
 
-    /// As [`Producer::send_and_wait`], within the transaction.
+    /// As [`Producer::send_and_wait`](crate::Producer::send_and_wait), within the transaction.
     ///
     /// # Errors
-    /// As [`Producer::send_and_wait`]; each dooms the transaction.
+    /// As [`Producer::send_and_wait`](crate::Producer::send_and_wait); each dooms the transaction.
     ///
     /// # Cancel safety
-    /// As [`Producer::send_and_wait`].
+    /// As [`Producer::send_and_wait`](crate::Producer::send_and_wait).
     pub async fn send_and_wait(
         &self,
         record: &ProducerRecord<'_>,
@@ -98,7 +98,7 @@ impl Transaction<'_> {
         Ok(self.send(record).await?.await?)
     }
 
-    /// As [`Producer::try_send`], within the transaction.
+    /// As [`Producer::try_send`](crate::Producer::try_send), within the transaction.
     ///
     /// # Errors
     /// A [`SendError`]. Unless it [is retriable](SendError::is_retriable), which here says only that the call would have to
@@ -111,10 +111,10 @@ impl Transaction<'_> {
         }
     }
 
-    /// As [`Producer::flush`]. A commit does so by itself.
+    /// As [`Producer::flush`](crate::Producer::flush). A commit does so by itself.
     ///
     /// # Cancel safety
-    /// As [`Producer::flush`].
+    /// As [`Producer::flush`](crate::Producer::flush).
     pub async fn flush(&self) {
         self.producer.producer.flush().await;
     }
