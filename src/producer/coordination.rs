@@ -11,6 +11,7 @@ use crate::producer::txn::{
     Ask, Destination, LAST_ADD_PARTITIONS, Support, TxnRequest, TxnResponse,
 };
 use crate::protocol::Request;
+use crate::protocol::messages::add_partitions_to_txn::AddPartitionsToTxnRequest;
 use crate::protocol::messages::end_txn::EndTxnRequest;
 use crate::protocol::messages::init_producer_id::InitProducerIdRequest;
 use crate::protocol::messages::produce::ProduceRequest;
@@ -101,6 +102,7 @@ fn support(connection: &Connection) -> Support {
         feature: connection.finalized_feature("transaction.version").unwrap_or(-1),
         produce: connection.version::<ProduceRequest>().unwrap_or(-1),
         init_producer_id: connection.version::<InitProducerIdRequest>().unwrap_or(-1),
+        add_partitions: connection.version::<AddPartitionsToTxnRequest>().unwrap_or(-1),
         commit_offsets: connection.version::<TxnOffsetCommitRequest>().unwrap_or(-1),
         end: connection.version::<EndTxnRequest>().unwrap_or(-1),
     }

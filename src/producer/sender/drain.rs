@@ -114,6 +114,9 @@ impl Sender {
             self.actions.push(Action::Connect(node));
             return false;
         }
+        if !self.may_verify(index, node) {
+            return false;
+        }
         let used = drafts.get(&node).map_or(0, |draft| draft.size);
         if used > 0 && used + size > self.config.max_request_size {
             return false;
@@ -284,10 +287,11 @@ impl Sender {
             timeout_ms: i32::try_from(self.config.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: topics,
         };
+        let verifies = self.start_verifying(node, &draft.batches);
         let to = self.nodes.entry(node).or_default();
         to.in_flight += 1;
         to.stalled_since = None;
-        self.requests.insert(token, Sent { node, at: now, batches: draft.batches });
+        self.requests.insert(token, Sent { node, at: now, batches: draft.batches, verifies });
         self.actions.push(Action::Produce(Produce { token, node, request, versions }));
     }
 }

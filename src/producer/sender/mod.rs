@@ -144,6 +144,8 @@ struct Sent {
     node: BrokerId,
     at: Instant,
     batches: Vec<SentBatch>,
+    /// Whether the broker makes sure of the transaction first.
+    verifies: bool,
 }
 
 /// A batch in a request, and the topic's id then.
@@ -282,6 +284,7 @@ impl Sender {
         now: Instant,
     ) {
         let Some(sent) = self.requests.remove(&token) else { return };
+        self.stop_verifying(&sent);
         let node = self.nodes.entry(sent.node).or_default();
         node.in_flight = node.in_flight.saturating_sub(1);
         match result {
@@ -306,6 +309,7 @@ impl Sender {
     /// A produce request was not sent: the connection had closed before.
     pub(crate) fn handle_unsent(&mut self, token: u64, now: Instant) {
         let Some(sent) = self.requests.remove(&token) else { return };
+        self.stop_verifying(&sent);
         let node = self.nodes.entry(sent.node).or_default();
         node.in_flight = node.in_flight.saturating_sub(1);
         node.state = NodeState::Unconnected;

@@ -170,6 +170,7 @@ impl Sender {
                 });
                 if let Some(transactions) = &mut self.transactions {
                     transactions.written();
+                    partition.verified_in = transactions.serial();
                 }
             }
             Verdict::Retry { written, refresh } => {

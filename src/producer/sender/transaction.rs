@@ -6,13 +6,13 @@ use std::ops::RangeInclusive;
 
 use crate::error::{AbortCause, ClientError, DeliveryError, DeliveryErrorKind, Persistence};
 use crate::producer::sender::expiry::persistence;
-use crate::producer::sender::{Action, Sender};
+use crate::producer::sender::{Action, Sender, Sent, SentBatch};
 use crate::producer::txn::{
     Ended, LAST_PRODUCE_OF_ONE, Support, TransactionVersion, Transactions, TxnResponse,
 };
 use crate::protocol::messages::produce::TopicProduceData;
 use crate::time::Instant;
-use crate::types::{ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
+use crate::types::{BrokerId, ConsumerGroupMetadata, OffsetAndMetadata, TopicPartition};
 
 /// The newest version of Produce that names topics instead of giving their ids.
 const LAST_PRODUCE_BY_NAME: i16 = 12;
@@ -118,6 +118,35 @@ impl Sender {
             partition.enrolled_in = serial;
         }
         enrolled
+    }
+
+    /// Whether a batch of the partition may go to the broker, which may have to make sure of the transaction first.
+    pub(super) fn may_verify(&self, index: usize, broker: BrokerId) -> bool {
+        let Some(transactions) = &self.transactions else { return true };
+        !transactions.is_verifying(broker) || self.is_verified(index, transactions.serial())
+    }
+
+    fn is_verified(&self, index: usize, transaction: u64) -> bool {
+        self.partitions.get(index).is_some_and(|partition| partition.verified_in == transaction)
+    }
+
+    /// For a request that is about to leave: whether the broker has to.
+    pub(super) fn start_verifying(&mut self, broker: BrokerId, batches: &[SentBatch]) -> bool {
+        let Some(serial) = self.transactions.as_ref().map(Transactions::serial) else {
+            return false;
+        };
+        let verifies = !batches.iter().all(|sent| self.is_verified(sent.partition, serial));
+        if let Some(transactions) = self.transactions.as_mut().filter(|_| verifies) {
+            transactions.start_verifying(broker);
+        }
+        verifies
+    }
+
+    /// The request has ended.
+    pub(super) fn stop_verifying(&mut self, sent: &Sent) {
+        if let Some(transactions) = self.transactions.as_mut().filter(|_| sent.verifies) {
+            transactions.stop_verifying(sent.node);
+        }
     }
 
     /// For a request that is about to leave: whose transaction it belongs to, if to any.

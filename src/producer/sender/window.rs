@@ -33,6 +33,8 @@ pub(super) struct Partition {
     pub(super) idle_since: Option<Instant>,
     /// The last transaction that it was part of.
     pub(super) enrolled_in: u64,
+    /// The last transaction in which its leader has written.
+    pub(super) verified_in: u64,
     /// Why its last attempt failed, until one succeeds: what batches wait for that have not been sent themselves.
     pub(super) last_error: Option<Cause>,
 }
@@ -76,6 +78,7 @@ impl Partition {
             active: false,
             idle_since: None,
             enrolled_in: 0,
+            verified_in: 0,
             last_error: None,
         }
     }

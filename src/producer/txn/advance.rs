@@ -253,6 +253,9 @@ impl Transactions {
             self.asked_group = Some((token, AskedGroup::Coordinator(group)));
             return Some(Ask { token, to: Destination::Any, request, timeout });
         };
+        if self.is_verifying(broker) {
+            return None;
+        }
         let versions = match self.version {
             TransactionVersion::One => 0..=LAST_COMMIT_OFFSETS_OF_ONE,
             // Older ones would not make the group part of the transaction.
@@ -262,9 +265,10 @@ impl Transactions {
         pending.asked = true;
         self.sent = true;
         let request = pending.request(&self.config.transactional_id, identity);
+        self.start_verifying(broker);
         self.last_token += 1;
         let token = self.last_token;
-        self.asked_group = Some((token, AskedGroup::Commit(group)));
+        self.asked_group = Some((token, AskedGroup::Commit { group, to: broker }));
         let request = TxnRequest::CommitOffsets(request, versions);
         Some(Ask { token, to: Destination::Coordinator(broker), request, timeout })
     }

@@ -31,7 +31,10 @@ impl Transactions {
         } else if let Some((_, asked)) = self.asked_group.take_if(|(asked, _)| *asked == token) {
             match asked {
                 AskedGroup::Coordinator(group) => self.found_group(&group, result, now),
-                AskedGroup::Commit(group) => self.committed(&group, result, now),
+                AskedGroup::Commit { group, to } => {
+                    self.stop_verifying(to);
+                    self.committed(&group, result, now);
+                }
             }
         }
     }

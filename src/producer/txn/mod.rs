@@ -27,7 +27,8 @@
 //!   arrives late must not meet the next transaction (row 33 of the bug list). With version 1, where the epoch stays, it
 //!   is raised afterwards as well. This is bounded: at the latest after `request.timeout.ms` of an abort, that goes on.
 //! - A commit is told to be one only when the coordinator says so. As long as that is unknown it is asked again.
-//! - One request at a time is with the transaction's coordinator, one with the coordinator of a group.
+//! - One request at a time is with the transaction's coordinator, one with the coordinator of a group, and one with a
+//!   broker that makes it ask the coordinator itself (`verification`).
 
 mod advance;
 mod answers;
@@ -36,6 +37,7 @@ mod doom;
 mod offsets;
 mod partitions;
 mod request;
+mod verification;
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +49,9 @@ use std::sync::Arc;
 use crate::client::{Coordinator, CoordinatorKey};
 use crate::error::{AbortCause, AbortableError, FatalError, TransactionError, TransactionOutcome};
 use crate::time::{Backoff, Duration, Instant};
-use crate::types::{ConsumerGroupMetadata, OffsetAndMetadata, ProducerIdentity, TopicPartition};
+use crate::types::{
+    BrokerId, ConsumerGroupMetadata, OffsetAndMetadata, ProducerIdentity, TopicPartition,
+};
 
 use classify::Api;
 pub(crate) use doom::Doom;
@@ -57,6 +61,7 @@ pub(crate) use request::{
     Ask, Destination, LAST_ADD_PARTITIONS, LAST_PRODUCE_OF_ONE, Support, TransactionVersion,
     TxnRequest, TxnResponse,
 };
+use verification::Verifications;
 
 /// How long the markers of the transaction before are waited for, at first and at most, before asking again
 /// (CONCURRENT_TRANSACTIONS).
@@ -98,7 +103,7 @@ enum Asked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum AskedGroup {
     Coordinator(String),
-    Commit(String),
+    Commit { group: String, to: BrokerId },
 }
 
 /// What a user waits for besides the end of the current transaction.
@@ -134,6 +139,7 @@ pub(crate) struct Transactions {
     asked_group: Option<(u64, AskedGroup)>,
     group_retry_at: Option<Instant>,
     group_failures: u32,
+    verifications: Verifications,
     /// Whether the coordinator has the transaction: something was added, written or stored.
     started: bool,
     /// Whether a request went out that starts it if it is taken (version 2).
@@ -180,6 +186,7 @@ impl Transactions {
             asked_group: None,
             group_retry_at: None,
             group_failures: 0,
+            verifications: Verifications::default(),
             started: false,
             sent: false,
             unanswered: false,

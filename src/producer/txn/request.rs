@@ -75,14 +75,22 @@ pub(crate) struct Support {
     pub(crate) feature: i16,
     pub(crate) produce: i16,
     pub(crate) init_producer_id: i16,
+    /// Higher than clients use it.
+    pub(crate) add_partitions: i16,
     pub(crate) commit_offsets: i16,
     pub(crate) end: i16,
 }
 
 impl Support {
     /// What is assumed before anything is known.
-    pub(crate) const NONE: Self =
-        Self { feature: -1, produce: -1, init_producer_id: -1, commit_offsets: -1, end: -1 };
+    pub(crate) const NONE: Self = Self {
+        feature: -1,
+        produce: -1,
+        init_producer_id: -1,
+        add_partitions: -1,
+        commit_offsets: -1,
+        end: -1,
+    };
 
     /// The newest version of the protocol of which it has every part: a feature that was finalized is of no use to a
     /// client that does not speak all of its requests.
@@ -97,6 +105,11 @@ impl Support {
     /// Whether a producer can have its epoch raised and keep its id (KIP-360).
     pub(super) fn bumps(self) -> bool {
         self.init_producer_id >= 3
+    }
+
+    /// Whether brokers ask the coordinator before they write.
+    pub(super) fn verifies(self) -> bool {
+        self.add_partitions > LAST_ADD_PARTITIONS
     }
 }
 

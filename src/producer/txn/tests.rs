@@ -18,10 +18,22 @@ mod endings;
 mod requests;
 mod seeds;
 
-const ONE: Support =
-    Support { feature: -1, produce: 9, init_producer_id: 4, commit_offsets: 3, end: 3 };
-const TWO: Support =
-    Support { feature: 2, produce: 13, init_producer_id: 5, commit_offsets: 5, end: 5 };
+const ONE: Support = Support {
+    feature: -1,
+    produce: 9,
+    init_producer_id: 4,
+    add_partitions: 3,
+    commit_offsets: 3,
+    end: 3,
+};
+const TWO: Support = Support {
+    feature: 2,
+    produce: 13,
+    init_producer_id: 5,
+    add_partitions: 5,
+    commit_offsets: 5,
+    end: 5,
+};
 const ID: ProducerIdentity = ProducerIdentity { id: 7, epoch: 3 };
 const MS: fn(u64) -> Duration = Duration::from_millis;
 

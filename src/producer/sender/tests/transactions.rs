@@ -11,10 +11,22 @@ use crate::protocol::messages::end_txn::EndTxnResponse;
 use crate::protocol::messages::find_coordinator::{Coordinator as Entry, FindCoordinatorResponse};
 use crate::protocol::messages::init_producer_id::InitProducerIdResponse;
 
-const ONE: Support =
-    Support { feature: -1, produce: 9, init_producer_id: 4, commit_offsets: 3, end: 3 };
-const TWO: Support =
-    Support { feature: 2, produce: 13, init_producer_id: 5, commit_offsets: 5, end: 5 };
+const ONE: Support = Support {
+    feature: -1,
+    produce: 9,
+    init_producer_id: 4,
+    add_partitions: 3,
+    commit_offsets: 3,
+    end: 3,
+};
+const TWO: Support = Support {
+    feature: 2,
+    produce: 13,
+    init_producer_id: 5,
+    add_partitions: 5,
+    commit_offsets: 5,
+    end: 5,
+};
 const LEADER: BrokerId = BrokerId(0);
 
 /// A sender whose coordinator answers when it is told to.
@@ -29,7 +41,7 @@ struct Stage {
 impl Stage {
     /// In a transaction; partition 0 is led by broker 0, and knows nothing of the producer.
     fn new(support: Support) -> Self {
-        let mut world = World::new(SenderConfig { linger: Duration::ZERO, ..config() }, 2, 1);
+        let mut world = World::new(SenderConfig { linger: Duration::ZERO, ..config() }, 3, 1);
         let transactions = TransactionConfig {
             transactional_id: "t".to_owned(),
             timeout: MS(60_000),
@@ -209,6 +221,45 @@ fn with_version_2_writing_adds() {
     let produce = &stage.world.wire[&LEADER][0];
     assert_eq!(produce.request.transactional_id.as_deref(), Some("t"));
     assert!(*produce.versions.start() >= 12, "older ones do not add");
+}
+
+/// KIP-890: a broker that makes sure of one request with something new refuses it when the next comes.
+#[test]
+fn one_request_at_a_time_makes_a_broker_verify() {
+    let mut stage = Stage::new(TWO);
+    // Partitions 0 and 2 are led by one broker, 1 by another.
+    for partition in [0, 1] {
+        stage.world.send(partition);
+        stage.asks();
+    }
+    stage.world.send(0);
+    stage.world.send(2);
+    stage.asks();
+    assert_eq!(stage.on_wire(), 2, "one for each broker");
+    stage.world.answer(LEADER, None);
+    stage.asks();
+    // What comes next for partition 0 needs no verification, but leaves with what does.
+    assert_eq!(stage.on_wire(), 2);
+    stage.world.send(0);
+    stage.asks();
+    assert_eq!(stage.on_wire(), 3, "the broker has written to partition 0 in this transaction");
+    stage.world.answer(LEADER, Some(ErrorCode::NOT_ENOUGH_REPLICAS));
+    for _ in 0..6 {
+        stage.world.now += MS(200);
+        stage.asks();
+        stage.world.answer(LEADER, None);
+    }
+    stage.world.answer(BrokerId(1), None);
+    let end = stage.finish(true);
+    assert_eq!(stage.coordinate(), ["commit"]);
+    assert!(stage.end_of(end).expect("an end").is_ok());
+    // In the next transaction all is new again.
+    stage.begin();
+    stage.world.send(0);
+    stage.asks();
+    stage.world.send(0);
+    stage.asks();
+    assert_eq!(stage.on_wire(), 1);
 }
 
 /// FailIfNotReadyForSend*: outside of a transaction nothing leaves, whatever is there.

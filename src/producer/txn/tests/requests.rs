@@ -167,3 +167,34 @@ fn only_offsets_that_were_not_stored_are_sent_again() {
     assert_eq!(request.topics[0].partitions.len(), 1);
     assert_eq!(request.topics[0].partitions[0].partition_index, 1);
 }
+
+/// A broker keeps one question of a producer to the coordinator: what makes it ask goes there one at a time.
+#[test]
+fn what_a_broker_has_to_verify_goes_there_alone() {
+    let (coordinator, other) = (BrokerId(2), BrokerId(3));
+    let mut world = World::open(TWO);
+    world.machine.start_verifying(coordinator);
+    world.machine.start_verifying(other);
+    world.offsets(2);
+    world.answer_coordinator();
+    world.idle();
+    world.machine.stop_verifying(coordinator);
+    world.answer_offsets(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+    assert!(!world.machine.is_verifying(coordinator));
+    world.wait(MS(200));
+    let ask = world.ask();
+    assert!(world.machine.is_verifying(coordinator) && world.machine.is_verifying(other));
+    world.lose(&ask);
+    assert!(!world.machine.is_verifying(coordinator), "no answer will come");
+}
+
+#[test]
+fn nothing_waits_for_brokers_that_do_not_verify() {
+    let mut world = World::open(ONE);
+    world.machine.start_verifying(BrokerId(2));
+    assert!(!world.machine.is_verifying(BrokerId(2)));
+    // From 3.6 on they do, by either version of the protocol.
+    let mut world = World::open(Support { add_partitions: 4, ..ONE });
+    world.machine.start_verifying(BrokerId(2));
+    assert!(world.machine.is_verifying(BrokerId(2)));
+}
