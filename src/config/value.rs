@@ -164,11 +164,11 @@ impl Value for Option<Duration> {
 
 /// A size that may be left to the operating system; Kafka writes that as -1.
 impl Value for Option<u32> {
-    type Literal = u32;
+    type Literal = i64;
     const EXPECTED: &'static str = "a number of bytes, or -1 for the system's own default,";
 
-    fn literal(bytes: u32) -> Self {
-        Some(bytes)
+    fn literal(bytes: i64) -> Self {
+        u32::try_from(bytes).ok()
     }
 
     fn parse(text: &str) -> Result<Self, Unreadable> {
