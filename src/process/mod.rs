@@ -245,7 +245,7 @@ impl ExactlyOnce {
             Ok(Err(error)) => return Err(Failure::of_closure(error, &transaction)),
             Err(_) => return Err(Failure::TooSlow(self.time_limit)),
         }
-        // One that was expelled would commit as nobody, which the coordinator does not refuse.
+        // Under nobody's name the coordinator would take them from anybody.
         let group = self.consumer.group_metadata().filter(|group| group.is_member());
         let group = group.ok_or_else(|| Failure::Transaction(expelled()))?;
         let flushed = transaction.flush().map(Ok);

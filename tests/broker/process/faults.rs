@@ -126,22 +126,26 @@ async fn one_that_is_fenced_ends_for_good() {
     }
 }
 
-/// The group puts it out while it processes: what it has is not committed, not even as nobody.
+/// The group puts it out while it processes: what it has is not committed, and not under nobody's name, which would do.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_expelled_does_its_records_again() {
     let (classic, modern) = (ApiKey::HEARTBEAT, ApiKey::CONSUMER_GROUP_HEARTBEAT);
     for version in VERSIONS {
         for (protocol, heartbeat) in [("classic", classic), ("consumer", modern)] {
             let cluster = filled(version, 1, 3).await;
-            let mut worker = worker(&cluster, "w", &[("group.protocol", protocol)]).await;
+            let patience = [("transaction.timeout.ms", "120000")];
+            let worker = builder(&cluster, "w", &[("group.protocol", protocol)], &patience);
+            let mut worker = worker.start().await.unwrap();
             let mut first = true;
             let expelled = async |batch: &Records, transaction: &Transaction<'_>| {
                 copy(batch, transaction).await?;
                 if first {
                     first = false;
-                    cluster.inject(Fault::error(heartbeat, ErrorCode::UNKNOWN_MEMBER_ID));
-                    tokio::time::sleep(20 * SECOND).await;
-                    assert_eq!(cluster.pending_faults(), 0);
+                    // Longer than a session of 45 s, and then long enough to hear of it.
+                    cluster.inject(Fault::close_before(heartbeat).always());
+                    tokio::time::sleep(50 * SECOND).await;
+                    cluster.clear_faults();
+                    tokio::time::sleep(5 * SECOND).await;
                 }
                 Ok::<_, SendError>(())
             };
