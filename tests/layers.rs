@@ -68,7 +68,7 @@ const CONSUMER: &str = "
     records      ->                                               | types record
     subscription ->                                               | types time error config
     fetcher      -> records subscription                          | types time error config protocol record client
-    group        ->                                               | types time error protocol
+    group        ->                                               | types time error protocol client
     offsets      -> group                                         | types time error config protocol
     metrics      -> group offsets                                 | types time metrics
     measured     -> records metrics                               | types protocol record

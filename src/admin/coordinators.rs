@@ -1,23 +1,18 @@
 //! Who coordinates transactional ids: one question about all of them, to any broker. It remembers
-//! nothing: an administrator asks seldom.
+//! nothing, since an administrator asks seldom: what is known to `client::Coordinator` from one question to the next is
+//! in the `Ledger` here, for all ids of a call.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::ledger::Trouble;
 use super::question::Answers;
-use crate::client::Client;
+use crate::client::{Client, CoordinatorType, found_coordinators};
 use crate::error::ErrorCode;
-use crate::protocol::messages::find_coordinator::{
-    FindCoordinatorRequest, FindCoordinatorResponse,
-};
+use crate::protocol::messages::find_coordinator::FindCoordinatorResponse;
 use crate::types::BrokerId;
 
 const API: &str = "FindCoordinator";
-/// The type of key of transactional ids.
-const TRANSACTION: i8 = 1;
-/// From this version on several keys can be asked for (KIP-699).
-const BATCHED_FROM: i16 = 4;
 
 /// What an id is called in errors.
 pub(super) fn subject(id: &str) -> Arc<str> {
@@ -29,9 +24,10 @@ pub(super) async fn locate(client: &Client, ids: &BTreeSet<String>) -> Answers<S
     let mut left = ids.clone();
     let mut answers = Vec::new();
     while let Some(first) = left.first().cloned() {
-        match client.call_any_once(|version| request(&left, version)).await {
+        let request = |version| CoordinatorType::Transaction.request(&left, version);
+        match client.call_any_once(request).await {
             Ok(response) => {
-                let found = read(&first, response);
+                let found = read(&first, &response);
                 let before = left.len();
                 for (id, _) in &found {
                     left.remove(id);
@@ -65,33 +61,12 @@ fn refused(id: &str, code: ErrorCode, message: Option<&str>) -> Trouble {
     Trouble::refused(API, subject(id), code, message)
 }
 
-fn request(ids: &BTreeSet<String>, version: i16) -> FindCoordinatorRequest {
-    let key_type = TRANSACTION;
-    if version < BATCHED_FROM {
-        let key = ids.first().cloned().unwrap_or_default();
-        FindCoordinatorRequest { key, key_type, ..Default::default() }
-    } else {
-        let coordinator_keys = ids.iter().cloned().collect();
-        FindCoordinatorRequest { coordinator_keys, key_type, ..Default::default() }
-    }
-}
-
 /// What the answer says; if it names no id, of the first.
-fn read(first: &str, response: FindCoordinatorResponse) -> Answers<String, BrokerId> {
-    let judge = |id: String, node, code: ErrorCode, message: Option<&str>| {
-        let found = match code {
-            ErrorCode::NONE if node >= 0 => Ok(BrokerId(node)),
-            ErrorCode::NONE => Err(refused(&id, UNANSWERED, message)),
-            code => Err(refused(&id, code, message)),
-        };
-        (id, found)
-    };
-    if response.coordinators.is_empty() {
-        let message = response.error_message.as_deref();
-        return vec![judge(first.to_owned(), response.node_id, response.error_code, message)];
-    }
-    let listed = response.coordinators.into_iter();
-    listed.map(|it| judge(it.key, it.node_id, it.error_code, it.error_message.as_deref())).collect()
+fn read(first: &str, response: &FindCoordinatorResponse) -> Answers<String, BrokerId> {
+    let answers = found_coordinators(response, first).map(|(id, found)| {
+        (id.to_owned(), found.map_err(|(code, message)| refused(id, code, message)))
+    });
+    answers.collect()
 }
 
 #[cfg(test)]
@@ -99,20 +74,11 @@ mod tests {
     use super::*;
     use crate::admin::ledger::Next;
     use crate::protocol::messages::find_coordinator::Coordinator;
-    use crate::protocol::{Message, Writer};
-
-    #[test]
-    fn every_version_can_be_asked() {
-        let ids = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
-        for version in 1..=FindCoordinatorRequest::VERSIONS.max {
-            request(&ids, version).encode(&mut Writer::new(), version).unwrap();
-        }
-    }
 
     #[test]
     fn an_answer_is_about_one_or_about_several() {
         let one = FindCoordinatorResponse { node_id: 3, ..Default::default() };
-        assert_eq!(read("a", one), [("a".to_owned(), Ok(BrokerId(3)))]);
+        assert_eq!(read("a", &one), [("a".to_owned(), Ok(BrokerId(3)))]);
 
         let entry = |key: &str, node_id, error_code| Coordinator {
             key: key.to_owned(),
@@ -127,7 +93,7 @@ mod tests {
             entry("d", -1, ErrorCode::NONE),
         ];
         let several = FindCoordinatorResponse { coordinators, ..Default::default() };
-        let read = read("a", several);
+        let read = read("a", &several);
         let next = |n: usize| read[n].1.as_ref().map_err(|trouble| trouble.next).copied();
         assert_eq!(next(0), Ok(BrokerId(1)));
         assert_eq!(next(1), Err(Next::Elsewhere));

@@ -1,13 +1,15 @@
-//! Where the coordinator of a group or of a transactional id is, as far as is known. Pure: it says when to ask, and is
-//! told the answer; whom it is for, and what is asked of the coordinator, it does not know.
+//! Where the coordinator of a group or of a transactional id is, as far as is known: what to ask, what an answer says, and
+//! when to ask again. Pure: it says when to ask, and is told the answer; whom it is for, and what is asked of the
+//! coordinator, it does not know.
 //!
 //! ```text
 //!   Unknown ──ask──► Asking ──found──► Known ──lost──► Unknown
 //!      ▲ pause          │
-//!      └──── not found ◄┘
+//!      └──── not found ◄┴─ refused, which is told
 //! ```
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{ClientError, ErrorCode};
 use crate::protocol::messages::find_coordinator::{
@@ -24,31 +26,85 @@ pub(crate) enum CoordinatorKey {
 }
 
 impl CoordinatorKey {
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Group(name) | Self::Transaction(name) => name,
         }
     }
 
-    /// The request for it in a version: from 4 on several keys can be asked for (KIP-699).
+    /// The request for it in a version.
     pub(crate) fn request(&self, version: i16) -> FindCoordinatorRequest {
-        let key_type = match self {
-            Self::Group(_) => 0,
-            Self::Transaction(_) => 1,
-        };
-        let name = self.name().to_owned();
-        if version < 4 {
-            FindCoordinatorRequest { key: name, key_type, ..Default::default() }
-        } else {
-            FindCoordinatorRequest { coordinator_keys: vec![name], key_type, ..Default::default() }
+        match self {
+            Self::Group(name) => CoordinatorType::Group.request([name], version),
+            Self::Transaction(name) => CoordinatorType::Transaction.request([name], version),
         }
     }
+}
+
+/// Of what it is the coordinator.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CoordinatorType {
+    Group,
+    Transaction,
+}
+
+impl CoordinatorType {
+    /// From this version on several keys can be asked for (KIP-699).
+    const LIST_FROM: i16 = 4;
+
+    /// The request for some in a version; in an old one it is about the first of them.
+    pub(crate) fn request<'a>(
+        self,
+        names: impl IntoIterator<Item = &'a String>,
+        version: i16,
+    ) -> FindCoordinatorRequest {
+        let key_type = match self {
+            Self::Group => 0,
+            Self::Transaction => 1,
+        };
+        let mut names = names.into_iter().cloned();
+        if version < Self::LIST_FROM {
+            let key = names.next().unwrap_or_default();
+            FindCoordinatorRequest { key, key_type, ..Default::default() }
+        } else {
+            let coordinator_keys = names.collect();
+            FindCoordinatorRequest { coordinator_keys, key_type, ..Default::default() }
+        }
+    }
+}
+
+/// Who the coordinator is, or why that is not said: a code, which is not `NONE`, and what the broker adds to it.
+pub(crate) type Found<'a> = Result<BrokerId, (ErrorCode, Option<&'a str>)>;
+
+/// What an answer says of each key. That of an old version names none: it is about the one that was asked for.
+pub(crate) fn found<'a>(
+    response: &'a FindCoordinatorResponse,
+    asked: &'a str,
+) -> impl Iterator<Item = (&'a str, Found<'a>)> {
+    let FindCoordinatorResponse { coordinators, error_code, node_id, error_message, .. } = response;
+    let only = (asked, *error_code, *node_id, error_message);
+    let only = coordinators.is_empty().then_some(only);
+    let listed =
+        coordinators.iter().map(|it| (&*it.key, it.error_code, it.node_id, &it.error_message));
+    only.into_iter().chain(listed).map(|(key, code, node, message)| {
+        let message = message.as_deref().filter(|text| !text.is_empty());
+        let found = match code {
+            ErrorCode::NONE if node >= 0 => Ok(BrokerId(node)),
+            ErrorCode::NONE => Err((ErrorCode::COORDINATOR_NOT_AVAILABLE, message)),
+            code => Err((code, message)),
+        };
+        (key, found)
+    })
 }
 
 /// Why there is none to be had, for a reason that does not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoCoordinator {
-    Refused(ErrorCode),
+    Refused {
+        code: ErrorCode,
+        /// What the broker adds to it.
+        message: Option<Arc<str>>,
+    },
     Unsupported(ClientError),
 }
 
@@ -103,7 +159,7 @@ impl Coordinator {
         self.retry_at
     }
 
-    /// The question has ended.
+    /// The question has ended. Whatever the answer, if it names none the next question comes after a pause.
     pub(crate) fn answered(
         &mut self,
         result: Result<&FindCoordinatorResponse, &ClientError>,
@@ -113,29 +169,29 @@ impl Coordinator {
             return Ok(());
         }
         self.state = State::Unknown;
-        let response = match result {
-            Ok(response) => response,
+        let own = self.key.name();
+        let answer = match result {
+            Ok(response) => found(response, own).find(|(key, _)| *key == own),
             Err(error @ (ClientError::UnsupportedVersion { .. } | ClientError::Encode { .. })) => {
+                self.put_off(now);
                 return Err(NoCoordinator::Unsupported(error.clone()));
             }
-            Err(_) => {
-                self.put_off(now);
-                return Ok(());
+            Err(error) => {
+                tracing::debug!(key = ?self.key, %error, "cannot ask for the coordinator");
+                None
             }
         };
-        let listed = response.coordinators.iter().find(|entry| entry.key == self.key.name());
-        let (code, node) = match listed {
-            Some(entry) => (entry.error_code, entry.node_id),
-            None if response.coordinators.is_empty() => (response.error_code, response.node_id),
-            None => (ErrorCode::COORDINATOR_NOT_AVAILABLE, -1),
-        };
-        if code.is_ok() && node >= 0 {
-            tracing::debug!(key = ?self.key, broker = node, "found the coordinator");
-            self.state = State::Known(BrokerId(node));
-        } else if code.is_ok() || code.is_retriable() {
-            self.put_off(now);
-        } else {
-            return Err(NoCoordinator::Refused(code));
+        match answer {
+            Some((_, Ok(broker))) => {
+                tracing::info!(key = ?self.key, broker = broker.0, "found the coordinator");
+                self.state = State::Known(broker);
+            }
+            Some((_, Err((code, message)))) if !code.is_retriable() => {
+                let message = message.map(Into::into);
+                self.put_off(now);
+                return Err(NoCoordinator::Refused { code, message });
+            }
+            Some(_) | None => self.put_off(now),
         }
         Ok(())
     }
@@ -148,21 +204,21 @@ impl Coordinator {
     /// It is not to be reached, or is none any more.
     pub(crate) fn lost(&mut self, now: Instant) {
         if matches!(self.state, State::Known(_)) {
-            tracing::debug!(key = ?self.key, state = ?self.state, "the coordinator is lost");
+            tracing::info!(key = ?self.key, state = ?self.state, "the coordinator is lost");
             self.state = State::Unknown;
             // One that has been of use is looked for at once.
-            if self.failures > 0 {
-                self.put_off(now);
-            } else {
-                self.failures = 1;
-            }
+            self.retry_at = self.failures.checked_sub(1).map(|before| now + self.pause(before));
+            self.failures = self.failures.saturating_add(1);
         }
     }
 
     fn put_off(&mut self, now: Instant) {
-        let wait: Duration = self.backoff.wait(self.failures, self.random.f64());
+        self.retry_at = Some(now + self.pause(self.failures));
         self.failures = self.failures.saturating_add(1);
-        self.retry_at = Some(now + wait);
+    }
+
+    fn pause(&mut self, failures: u32) -> Duration {
+        self.backoff.wait(failures, self.random.f64())
     }
 }
 
@@ -182,7 +238,7 @@ mod tests {
         Coordinator::new(CoordinatorKey::Transaction("t".to_owned()), backoff, 0)
     }
 
-    fn found(key: &str, node_id: i32, error_code: ErrorCode) -> FindCoordinatorResponse {
+    fn named(key: &str, node_id: i32, error_code: ErrorCode) -> FindCoordinatorResponse {
         let entry = Entry { key: key.to_owned(), node_id, error_code, ..Default::default() };
         FindCoordinatorResponse { coordinators: vec![entry], ..Default::default() }
     }
@@ -191,16 +247,16 @@ mod tests {
     fn is_asked_for_once_and_again_after_a_pause() {
         let (mut coordinator, now) = (fresh(), Instant::now());
         assert!(coordinator.ask(now) && !coordinator.ask(now));
-        let none = found("t", -1, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+        let none = named("t", -1, ErrorCode::COORDINATOR_NOT_AVAILABLE);
         assert_eq!(coordinator.answered(Ok(&none), now), Ok(()));
         assert!(!coordinator.ask(now));
         let later = coordinator.retry_at().unwrap();
         assert!(coordinator.ask(later));
-        assert_eq!(coordinator.answered(Ok(&found("other", 2, ErrorCode::NONE)), later), Ok(()));
+        assert_eq!(coordinator.answered(Ok(&named("other", 2, ErrorCode::NONE)), later), Ok(()));
         assert_eq!(coordinator.known(), None, "that was somebody else's");
         let later = coordinator.retry_at().unwrap();
         assert!(coordinator.ask(later));
-        assert_eq!(coordinator.answered(Ok(&found("t", 2, ErrorCode::NONE)), later), Ok(()));
+        assert_eq!(coordinator.answered(Ok(&named("t", 2, ErrorCode::NONE)), later), Ok(()));
         assert_eq!(coordinator.known(), Some(BrokerId(2)));
     }
 
@@ -208,11 +264,11 @@ mod tests {
     fn one_that_was_of_use_is_looked_for_at_once() {
         let (mut coordinator, now) = (fresh(), Instant::now());
         assert!(coordinator.ask(now));
-        coordinator.answered(Ok(&found("t", 2, ErrorCode::NONE)), now).unwrap();
+        coordinator.answered(Ok(&named("t", 2, ErrorCode::NONE)), now).unwrap();
         coordinator.heard();
         coordinator.lost(now);
         assert!(coordinator.ask(now));
-        coordinator.answered(Ok(&found("t", 2, ErrorCode::NONE)), now).unwrap();
+        coordinator.answered(Ok(&named("t", 2, ErrorCode::NONE)), now).unwrap();
         coordinator.lost(now);
         assert!(!coordinator.ask(now), "it never answered");
     }
@@ -222,8 +278,9 @@ mod tests {
         let (mut coordinator, now) = (fresh(), Instant::now());
         assert!(coordinator.ask(now));
         let code = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-        let told = coordinator.answered(Ok(&found("t", -1, code)), now);
-        assert_eq!(told, Err(NoCoordinator::Refused(code)));
+        let told = coordinator.answered(Ok(&named("t", -1, code)), now);
+        assert_eq!(told, Err(NoCoordinator::Refused { code, message: None }));
+        assert!(!coordinator.ask(now), "nor is it asked for in a loop");
     }
 
     #[test]
@@ -233,6 +290,56 @@ mod tests {
             let lowest = if matches!(key, CoordinatorKey::Group(_)) { 0 } else { 1 };
             for version in lowest..=FindCoordinatorRequest::VERSIONS.max {
                 key.request(version).encode(&mut Writer::new(), version).unwrap();
+            }
+        }
+        let both = ["a".to_owned(), "b".to_owned()];
+        for version in 1..=FindCoordinatorRequest::VERSIONS.max {
+            let request = CoordinatorType::Transaction.request(&both, version);
+            request.encode(&mut Writer::new(), version).unwrap();
+            let listed = version >= CoordinatorType::LIST_FROM;
+            let keys = (request.key.as_str(), request.coordinator_keys.as_slice());
+            assert_eq!(keys, if listed { ("", &both[..]) } else { ("a", &[][..]) }, "{version}");
+        }
+    }
+
+    /// Whatever comes, in any order: one question at a time, and whoever may not ask knows what it waits for.
+    #[test]
+    fn random_events_leave_one_question_or_a_reason_for_none() {
+        for seed in 0..300 {
+            let mut dice = fastrand::Rng::with_seed(seed);
+            let backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+            let key = CoordinatorKey::Group("g".to_owned());
+            let (mut coordinator, mut now) = (Coordinator::new(key, backoff, seed), Instant::now());
+            let mut asked = false;
+            for _ in 0..200 {
+                match dice.u8(0..6) {
+                    0 if asked => {
+                        let codes = if dice.bool() { ErrorCode::ALL } else { &[ErrorCode::NONE] };
+                        let code = *dice.choice(codes).unwrap();
+                        let answer = named("g", dice.i32(-1..3), code);
+                        let told = coordinator.answered(Ok(&answer), now);
+                        assert_eq!(told.is_err(), !code.is_ok() && !code.is_retriable(), "{code}");
+                        asked = false;
+                    }
+                    1 if asked => {
+                        let told = coordinator.answered(Err(&ClientError::Closed), now);
+                        assert_eq!((told, coordinator.known()), (Ok(()), None));
+                        asked = false;
+                    }
+                    2 => coordinator.heard(),
+                    3 => coordinator.lost(now),
+                    4 => now += Duration::from_millis(dice.u64(0..700)),
+                    _ if coordinator.ask(now) => {
+                        assert!(!asked && coordinator.known().is_none(), "seed {seed}");
+                        asked = true;
+                    }
+                    _ => {
+                        let waits = coordinator.retry_at().is_some_and(|at| at > now);
+                        assert!(asked || waits || coordinator.known().is_some(), "seed {seed}");
+                    }
+                }
+                let pause = coordinator.retry_at().map(|at| at.saturating_duration_since(now));
+                assert!(pause.is_none_or(|pause| pause <= Duration::from_millis(500)));
             }
         }
     }

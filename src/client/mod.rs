@@ -40,7 +40,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::JoinHandle;
 
-pub(crate) use coordinator::{Coordinator, CoordinatorKey, NoCoordinator};
+pub(crate) use coordinator::{
+    Coordinator, CoordinatorKey, CoordinatorType, NoCoordinator, found as found_coordinators,
+};
 pub(crate) use metadata::{BrokerNode, ClusterSnapshot, LeaderHint, TopicMetadata};
 pub(crate) use route::{Led, Unanswered};
 

@@ -50,8 +50,8 @@ async fn ask_as_member(
 ) -> Result<GroupResponse, ClientError> {
     let ask = Ask { client, to, timeout };
     match request {
-        GroupRequest::FindCoordinator(find) => {
-            ask.call(|version| find.at(version)).await.map(GroupResponse::FindCoordinator)
+        GroupRequest::FindCoordinator(key) => {
+            ask.call(|version| key.request(version)).await.map(GroupResponse::FindCoordinator)
         }
         GroupRequest::JoinGroup(request) => {
             ask.call(|_| request.clone()).await.map(GroupResponse::JoinGroup)

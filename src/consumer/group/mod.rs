@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`assign`] | which member of a classic group gets which partitions |
 //! | `classic` | the classic protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup |
-//! | `coordinator` | where the group's coordinator is |
+//! | `coordinator` | who wants to know where the group's coordinator is, and whose news of it count |
 //! | `modern` | the protocol of `group.protocol=consumer` (KIP-848) |
 //! | `ownership` | what the user is told, and in which order |
 //! | `polls` | whether the user polls often enough |
@@ -61,7 +61,7 @@ use modern::Modern;
 use ownership::Told;
 use shared::{Interest, Machine, Shared, Standing};
 
-pub(crate) use coordinator::{Coordinator, Located};
+pub(crate) use coordinator::{GroupCoordinator, Located};
 pub(crate) use ownership::MemberEvent;
 pub(crate) use request::{Action, Destination, GroupRequest, GroupResponse};
 pub use shared::LeaveMode;
@@ -302,7 +302,7 @@ impl Group {
     }
 
     /// Where the coordinator is, for those who commit and fetch offsets.
-    pub(crate) fn coordinator(&mut self) -> &mut Coordinator {
+    pub(crate) fn coordinator(&mut self) -> &mut GroupCoordinator {
         &mut self.shared.coordinator
     }
 

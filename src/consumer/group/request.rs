@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::client::CoordinatorKey;
 use crate::protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
 };
-use crate::protocol::messages::find_coordinator::{
-    FindCoordinatorRequest, FindCoordinatorResponse,
-};
+use crate::protocol::messages::find_coordinator::FindCoordinatorResponse;
 use crate::protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use crate::protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
 use crate::protocol::messages::leave_group::{
@@ -46,7 +45,7 @@ pub(crate) enum Destination {
 /// that the connection speaks.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum GroupRequest {
-    FindCoordinator(FindCoordinator),
+    FindCoordinator(CoordinatorKey),
     JoinGroup(JoinGroupRequest),
     SyncGroup(SyncGroupRequest),
     Heartbeat(HeartbeatRequest),
@@ -63,28 +62,6 @@ pub(crate) enum GroupResponse {
     Heartbeat(HeartbeatResponse),
     LeaveGroup(LeaveGroupResponse),
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
-}
-
-/// Asks for the coordinator of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FindCoordinator {
-    pub(crate) group_id: String,
-}
-
-impl FindCoordinator {
-    /// The first version that asks for several keys at once (KIP-699).
-    const LIST_FROM: i16 = 4;
-
-    /// The request in a version.
-    pub(crate) fn at(&self, version: i16) -> FindCoordinatorRequest {
-        let mut request = FindCoordinatorRequest::default();
-        if version < Self::LIST_FROM {
-            request.key.clone_from(&self.group_id);
-        } else {
-            request.coordinator_keys.push(self.group_id.clone());
-        }
-        request
-    }
 }
 
 /// Leaves a group.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::coordinator::{Coordinator, Located};
+use super::coordinator::{GroupCoordinator, Located};
 use super::ownership::Ownership;
 use super::polls::Polls;
 use super::request::{Destination, GroupRequest, GroupResponse, Outbox};
@@ -112,7 +112,7 @@ impl LeaveMode {
 /// See the module.
 pub(super) struct Shared {
     pub(super) config: GroupConfig,
-    pub(super) coordinator: Coordinator,
+    pub(super) coordinator: GroupCoordinator,
     pub(super) ownership: Ownership,
     pub(super) polls: Polls,
     pub(super) interest: Interest,
@@ -125,7 +125,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: GroupConfig, mut random: fastrand::Rng) -> Self {
-        let coordinator = Coordinator::new(
+        let coordinator = GroupCoordinator::new(
             config.group_id.clone(),
             config.backoff,
             config.request_timeout,

@@ -43,7 +43,7 @@ impl Transactions {
         let found = self.coordinator.answered(find_response(&result), now);
         match found {
             Ok(()) => {}
-            Err(NoCoordinator::Refused(code)) => self.fail(FatalError { code }),
+            Err(NoCoordinator::Refused { code, .. }) => self.fail(FatalError { code }),
             // Brokers before 0.11 know no transactions.
             Err(NoCoordinator::Unsupported(_)) => {
                 self.fail(FatalError { code: ErrorCode::UNSUPPORTED_VERSION });
@@ -61,7 +61,7 @@ impl Transactions {
         let (api, subject) = ("FindCoordinator", format!("group {group}"));
         let cause = match coordinator.answered(find_response(&result), now) {
             Ok(()) => return,
-            Err(NoCoordinator::Refused(code)) => AbortCause::Refused { api, subject, code },
+            Err(NoCoordinator::Refused { code, .. }) => AbortCause::Refused { api, subject, code },
             Err(NoCoordinator::Unsupported(error)) => AbortCause::Client { api, error },
         };
         // Of those that wanted it, an abort may have left none.

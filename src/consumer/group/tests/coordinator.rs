@@ -146,8 +146,11 @@ fn answers_are_read_in_both_forms() {
         bench.run();
         let sent = bench.only();
         let GroupRequest::FindCoordinator(find) = &sent.request else { panic!("{sent:?}") };
-        assert_eq!((find.at(3).key.as_str(), find.at(3).coordinator_keys.len()), ("readers", 0));
-        assert_eq!((find.at(4).key.as_str(), find.at(4).coordinator_keys.len()), ("", 1));
+        assert_eq!(
+            (find.request(3).key.as_str(), find.request(3).coordinator_keys.len()),
+            ("readers", 0)
+        );
+        assert_eq!((find.request(4).key.as_str(), find.request(4).coordinator_keys.len()), ("", 1));
         bench.answer(&sent, GroupResponse::FindCoordinator(response));
         let known = bench.group.coordinator().known();
         assert_eq!(known.map(|known| known.broker.0), expected);

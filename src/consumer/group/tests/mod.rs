@@ -196,7 +196,7 @@ impl Bench {
     fn coordinator_is(&mut self, broker: i32) {
         let sent = self.only();
         let GroupRequest::FindCoordinator(find) = &sent.request else { panic!("{sent:?}") };
-        assert_eq!((find.group_id.as_str(), sent.to), ("readers", Destination::Any));
+        assert_eq!((find.name(), sent.to), ("readers", Destination::Any));
         self.answer(&sent, found(broker));
     }
 
