@@ -23,7 +23,7 @@
 //! | 65 | KAFKA-8052, 13079, 13111, 16029, sessions | `fetcher::tests::sessions`, all of it: against a model of the broker's cache at random |
 //! | 66 | KAFKA-8950 | `reading`; `group::tests::coordinator::a_disconnect_at_any_step_leads_on` |
 //! | 67 | KAFKA-4547, librdkafka 3471 | `positions` |
-//! | 68 | librdkafka 2.1.1, 2.4.0, a stale answer | `fetcher::tests::rules::a_seek_drops_what_was_buffered_and_what_is_on_its_way`, `…::rules::an_assignment_drops_answers_to_the_one_before`, `…::assigned::what_is_on_its_way_for_a_partition_that_left_is_dropped_even_if_it_comes_back` |
+//! | 68 | librdkafka 2.1.1, 2.4.0, a stale answer | `fetcher::tests::positions::a_seek_drops_what_was_buffered_and_what_is_on_its_way`, `…::positions::an_assignment_drops_answers_to_the_one_before`, `…::assigned::what_is_on_its_way_for_a_partition_that_left_is_dropped_even_if_it_comes_back` |
 //! | 69 | franz-go 1.21.0 | `reading` |
 //! | 70 | librdkafka 5430 | `reading`; for producers `client_bugs::cluster::a_partition_without_a_leader_for_a_while` |
 //! | 71 | librdkafka 1390, the dead leader is asked on | `reading`; for producers `producer_faults::leaders_move_and_stop` |

@@ -12,7 +12,9 @@ mod sessions;
 mod topics;
 mod transactions;
 mod txn;
+mod txn_markers;
 mod txn_offsets;
+mod txn_told;
 
 use crate::broker::Event;
 use crate::broker::testing::{in_memory, one_node, several_nodes};

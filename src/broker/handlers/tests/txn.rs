@@ -1,27 +1,20 @@
-//! Transactional ids over an in-memory stream: from InitProducerId to the markers, in both transaction versions.
-
-use std::time::Duration;
+//! Transactional ids over an in-memory stream, in both transaction versions: who may write, add and end, with what epoch.
 
 use tokio::io::DuplexStream;
 
-use super::fetch::{fetch, only, waiting};
+use super::fetch::{fetch, only};
 use crate::broker::testing::{NOW, RawClient, build, in_memory, outcome, produce};
-use crate::broker::{ApiKey, Cluster, ClusterBuilder, Fault, TopicSpec, TransactionState};
+use crate::broker::{ApiKey, Cluster, ClusterBuilder, Fault, TransactionState};
 use crate::error::ErrorCode;
 use crate::protocol::messages::add_offsets_to_txn::AddOffsetsToTxnRequest;
 use crate::protocol::messages::add_partitions_to_txn::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
 };
-use crate::protocol::messages::api_versions::ApiVersionsRequest;
-use crate::protocol::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
-use crate::protocol::messages::describe_transactions::DescribeTransactionsRequest;
 use crate::protocol::messages::end_txn::EndTxnRequest;
 use crate::protocol::messages::fetch::FetchRequest;
 use crate::protocol::messages::init_producer_id::InitProducerIdRequest;
-use crate::protocol::messages::list_transactions::ListTransactionsRequest;
 use crate::protocol::messages::produce::ProduceRequest;
-use crate::time::Instant;
-use crate::types::{BrokerId, Compression, ProducerIdentity, TopicPartition};
+use crate::types::{Compression, ProducerIdentity, TopicPartition};
 
 pub(super) const ID: &str = "tx";
 const TIMEOUT_MS: i32 = 60_000;
@@ -94,7 +87,7 @@ impl Tx {
     }
 
     /// Sends one record to `t-partition`, and gives its offset.
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         partition: i32,
         sequence: i32,
@@ -138,13 +131,13 @@ impl Tx {
     }
 
     /// The markers of `t-partition`: the epoch of each.
-    fn markers(&self, partition: i32) -> Vec<i16> {
+    pub(super) fn markers(&self, partition: i32) -> Vec<i16> {
         let batches = self.cluster.batches("t", partition);
         batches.iter().filter(|batch| batch.control).map(|batch| batch.producer.epoch).collect()
     }
 }
 
-fn producer(id: i64, epoch: i16) -> ProducerIdentity {
+pub(super) fn producer(id: i64, epoch: i16) -> ProducerIdentity {
     ProducerIdentity { id, epoch }
 }
 
@@ -233,55 +226,6 @@ async fn a_batch_outside_of_the_transaction_is_refused_inside_of_one() {
 }
 
 #[tokio::test]
-async fn the_markers_wait_for_a_leader_and_so_does_the_producer() {
-    let mut tx = Tx::begin(in_memory().nodes(2)).await;
-    let coordinator = tx.cluster.transaction_coordinator(ID).unwrap();
-    let other = BrokerId(3 - coordinator.0);
-    let spec = TopicSpec::new("alone").partitions(2).replication_factor(1);
-    tx.cluster.create_topic(spec).unwrap();
-    let index = (0..2).find(|&p| tx.cluster.leader("alone", p).unwrap().0 == other).unwrap();
-    let mut request = tx.adding(&[0]);
-    let topic = AddPartitionsToTxnTopic { name: "alone".to_owned(), partitions: vec![index] };
-    request.v3_and_below_topics.push(topic);
-    tx.client.call(&request, 3).await;
-    tx.cluster.stop_node(other).await.unwrap();
-
-    assert_eq!(tx.end(true, 5).await, Ok(producer(0, 1)), "it is certain already");
-    assert_eq!(tx.state(), TransactionState::PrepareCommit);
-    let owed = tx.cluster.transaction(ID).unwrap().partitions;
-    assert!(owed.iter().eq(&[TopicPartition::new("alone", index)]), "{owed:?}");
-    let concurrent = ErrorCode::CONCURRENT_TRANSACTIONS;
-    assert_eq!(tx.end(true, 5).await, Err(concurrent));
-    assert_eq!(tx.end(false, 5).await, Err(concurrent));
-    assert_eq!(tx.init(-1, -1, 5).await, Err(concurrent));
-    tx.own.epoch = 1;
-    assert_eq!(tx.add(&[0], 3).await, [concurrent]);
-    assert_eq!(tx.add_offsets("g", 4).await, concurrent);
-    let partition = (0..3).find(|&p| tx.cluster.leader("t", p).unwrap().0 == coordinator).unwrap();
-    assert_eq!(tx.send(partition, 0, 12).await, Err(concurrent));
-    assert_eq!(tx.send(partition, 0, 11).await, Err(ErrorCode::NOT_ENOUGH_REPLICAS));
-
-    tx.cluster.restart_node(other).await.unwrap();
-    assert_eq!(tx.state(), TransactionState::CompleteCommit);
-    assert_eq!(tx.cluster.batches("alone", index).len(), 1);
-    assert_eq!(tx.add(&[0], 3).await, [NONE]);
-}
-
-#[tokio::test]
-async fn markers_need_replicas_in_sync_as_batches_do() {
-    let builder = in_memory().nodes(2).topic_config("min.insync.replicas", "2");
-    let mut tx = Tx::begin(builder).await;
-    let coordinator = tx.cluster.transaction_coordinator(ID).unwrap();
-    let index = (0..3).find(|&p| tx.cluster.leader("t", p).unwrap().0 == coordinator).unwrap();
-    tx.send(index, 0, 12).await.unwrap();
-    tx.cluster.hold_replica("t", index, BrokerId(3 - coordinator.0)).unwrap();
-    tx.end(true, 5).await.unwrap();
-    assert_eq!(tx.state(), TransactionState::PrepareCommit);
-    tx.cluster.release_replicas("t", index).unwrap();
-    assert_eq!(tx.state(), TransactionState::CompleteCommit);
-}
-
-#[tokio::test]
 async fn partitions_are_added_all_or_none() {
     let mut tx = Tx::begin(in_memory()).await;
     let (unknown, not_tried) =
@@ -346,175 +290,4 @@ async fn a_producer_that_is_fenced_is_told_in_the_words_of_its_version() {
     assert_eq!(tx.markers(0), [3], "what was open is aborted");
     assert_eq!(tx.init(-1, -1, 5).await, Ok(producer(0, 4)));
     assert_eq!(tx.send(0, 1, 11).await, Err(older));
-}
-
-#[tokio::test]
-async fn a_transactional_id_is_coordinated_by_one_node_and_moves_with_it() {
-    let mut tx = Tx::begin(in_memory().nodes(3)).await;
-    tx.send_anywhere().await;
-    let first = tx.cluster.transaction_coordinator(ID).unwrap();
-    let others: Vec<_> = tx.cluster.nodes().into_iter().filter(|&node| node != first).collect();
-    let own = std::mem::replace(&mut tx.client, RawClient::connect(&tx.cluster, others[0].0));
-    let not_here = ErrorCode::NOT_COORDINATOR;
-    assert_eq!(tx.init(-1, -1, 5).await, Err(not_here));
-    assert_eq!(tx.add(&[0], 3).await, [not_here]);
-    assert_eq!(tx.add_offsets("g", 4).await, not_here);
-    assert_eq!(tx.end(true, 5).await, Err(not_here));
-
-    tx.cluster.move_transaction_coordinator(ID, others[0]).unwrap();
-    assert_eq!(tx.cluster.transaction_coordinator(ID), Some(others[0]));
-    assert_eq!(tx.state(), TransactionState::Ongoing, "it knows what the other did");
-    let there = std::mem::replace(&mut tx.client, own);
-    assert_eq!(tx.end(true, 5).await, Err(not_here));
-    tx.client = there;
-    tx.cluster.stop_node(others[0]).await.unwrap();
-    let third = tx.cluster.transaction_coordinator(ID).unwrap();
-    assert_ne!(third, others[0]);
-    assert!(tx.cluster.move_transaction_coordinator(ID, others[0]).is_err(), "it does not run");
-    tx.client = RawClient::connect(&tx.cluster, third.0);
-    assert_eq!(tx.end(true, 5).await, Ok(producer(0, 1)));
-    assert_eq!(tx.state(), TransactionState::CompleteCommit);
-}
-
-impl Tx {
-    /// Writes to a partition that the coordinator leads.
-    async fn send_anywhere(&mut self) {
-        let node = self.cluster.transaction_coordinator(ID).unwrap();
-        let index = (0..3).find(|&p| self.cluster.leader("t", p).unwrap().0 == node).unwrap();
-        assert_eq!(self.send(index, 0, 12).await, Ok(0));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_transaction_that_takes_too_long_is_aborted_and_who_waits_is_told() {
-    let mut tx = Tx::begin(in_memory()).await;
-    tx.send(0, 0, 12).await.unwrap();
-    let began = Instant::now();
-    let mut reader = RawClient::connect(&tx.cluster, 1);
-    let read = FetchRequest { isolation_level: 1, ..waiting(0, 600_000, 1) };
-    let response = reader.call(&read, 12).await;
-    assert_eq!(only(&response).last_stable_offset, 2, "behind the marker");
-    let took = began.elapsed();
-    assert!((Duration::from_secs(60)..Duration::from_secs(61)).contains(&took), "{took:?}");
-    assert_eq!(only(&response).aborted_transactions.as_ref().unwrap().len(), 1);
-    assert_eq!(tx.state(), TransactionState::CompleteAbort);
-    assert_eq!(tx.end(true, 5).await, Err(ErrorCode::INVALID_TXN_STATE));
-    assert_eq!(tx.send(0, 1, 12).await, Err(ErrorCode::INVALID_PRODUCER_EPOCH));
-    assert_eq!(tx.init(-1, -1, 5).await, Ok(producer(0, 2)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn markers_may_be_late() {
-    let delay = Duration::from_millis(30);
-    let mut tx = Tx::begin(in_memory().transaction_marker_delay(delay)).await;
-    tx.send(0, 0, 12).await.unwrap();
-    tx.own = tx.end(true, 5).await.unwrap();
-    assert_eq!(tx.send(0, 0, 12).await, Err(ErrorCode::CONCURRENT_TRANSACTIONS));
-    let began = Instant::now();
-    let is_complete = |state| state == TransactionState::CompleteCommit;
-    tx.cluster.transaction_is(ID, |transaction| is_complete(transaction.state)).await;
-    assert_eq!(began.elapsed(), delay);
-    assert_eq!(tx.send(0, 0, 12).await, Ok(2));
-}
-
-#[tokio::test]
-async fn a_time_out_above_the_brokers_is_refused() {
-    let longest = Duration::from_millis(59_999);
-    let cluster = in_memory().transaction_max_timeout(longest).start().await.unwrap();
-    let mut client = RawClient::connect(&cluster, 1);
-    for (transaction_timeout_ms, expected) in
-        [(60_000, ErrorCode::INVALID_TRANSACTION_TIMEOUT), (59_999, NONE)]
-    {
-        let request = InitProducerIdRequest {
-            transactional_id: Some(ID.to_owned()),
-            transaction_timeout_ms,
-            ..Default::default()
-        };
-        assert_eq!(client.call(&request, 5).await.error_code, expected);
-    }
-    for level in [-1, 3] {
-        assert!(in_memory().transaction_version(level).start().await.is_err(), "{level}");
-    }
-}
-
-#[tokio::test]
-async fn the_level_of_the_feature_is_told() {
-    for (level, expected) in [(0, vec![]), (1, vec![1]), (2, vec![2])] {
-        let cluster = in_memory().transaction_version(level).start().await.unwrap();
-        let mut client = RawClient::connect(&cluster, 1);
-        let who = ApiVersionsRequest {
-            client_software_name: "raw".to_owned(),
-            client_software_version: "1".to_owned(),
-        };
-        let response = client.call(&who, 4).await;
-        let features = response.finalized_features.iter();
-        let features = features.filter(|feature| feature.name == "transaction.version");
-        let levels: Vec<_> = features.map(|feature| feature.max_version_level).collect();
-        assert_eq!(levels, expected);
-    }
-}
-
-#[tokio::test]
-async fn transactions_and_producers_are_described_and_listed() {
-    let mut tx = Tx::begin(in_memory()).await;
-    tx.send(0, 0, 12).await.unwrap();
-    tx.send(2, 0, 12).await.unwrap();
-    tx.add_offsets("a", 4).await;
-    let asked = [ID, "nobody", ""].map(str::to_owned).to_vec();
-    let describe = DescribeTransactionsRequest { transactional_ids: asked };
-    let described = tx.client.call(&describe, 0).await.transaction_states;
-    let codes = [1, 2].map(|n: usize| described[n].error_code);
-    assert_eq!(codes, [ErrorCode::TRANSACTIONAL_ID_NOT_FOUND, ErrorCode::INVALID_REQUEST]);
-    let own = &described[0];
-    assert_eq!((own.error_code, own.transaction_state.as_str()), (NONE, "Ongoing"));
-    assert_eq!((own.producer_id, own.producer_epoch, own.transaction_timeout_ms), (0, 0, 60_000));
-    assert!((NOW..NOW + 60_000).contains(&own.transaction_start_time_ms));
-    let topics: Vec<_> =
-        own.topics.iter().map(|topic| (topic.topic.as_str(), topic.partitions.clone())).collect();
-    assert_eq!(topics, [("__consumer_offsets", vec![47]), ("t", vec![0, 2])]);
-
-    let list = ListTransactionsRequest::default();
-    let only_ongoing =
-        ListTransactionsRequest { state_filters: vec!["Ongoing".to_owned()], ..list.clone() };
-    let others = ListTransactionsRequest {
-        state_filters: vec!["Empty".to_owned(), "Dead".to_owned(), "Odd".to_owned()],
-        ..list.clone()
-    };
-    let by_producer = ListTransactionsRequest { producer_id_filters: vec![8], ..list.clone() };
-    let long = ListTransactionsRequest { duration_filter: 60_000, ..list.clone() };
-    let by_name = |pattern: &str| ListTransactionsRequest {
-        transactional_id_pattern: Some(pattern.to_owned()),
-        ..list.clone()
-    };
-    for (request, count) in [
-        (list.clone(), 1),
-        (only_ongoing, 1),
-        (others.clone(), 0),
-        (by_producer, 0),
-        (long, 0),
-        (by_name("t."), 1),
-        (by_name("t"), 0),
-    ] {
-        let response = tx.client.call(&request, 2).await;
-        assert_eq!(response.error_code, NONE);
-        assert_eq!(response.transaction_states.len(), count, "{request:?}");
-    }
-    assert_eq!(tx.client.call(&others, 0).await.unknown_state_filters, ["Odd"]);
-    let refused = tx.client.call(&by_name("("), 2).await.error_code;
-    assert_eq!(refused, ErrorCode::INVALID_REGULAR_EXPRESSION);
-
-    let partitions = TopicRequest { name: "t".to_owned(), partition_indexes: vec![0, 1, 9] };
-    let describe = DescribeProducersRequest { topics: vec![partitions] };
-    let told = tx.client.call(&describe, 0).await.topics.remove(0).partitions;
-    assert_eq!(told[2].error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-    assert!(told[1].active_producers.is_empty());
-    let known = &told[0].active_producers[0];
-    assert_eq!((known.producer_id, known.producer_epoch, known.last_sequence), (0, 0, 0));
-    assert_eq!((known.current_txn_start_offset, known.last_timestamp), (0, NOW));
-    assert_eq!(known.coordinator_epoch, -1);
-    tx.end(true, 5).await.unwrap();
-    let told = tx.client.call(&describe, 0).await.topics.remove(0).partitions;
-    let known = &told[0].active_producers[0];
-    assert_eq!((known.producer_epoch, known.last_sequence), (1, -1));
-    assert_eq!((known.current_txn_start_offset, known.coordinator_epoch), (-1, 0));
 }

@@ -1,15 +1,19 @@
 //! The fetcher by hand-made events: a model of a log serves it, and what comes out is held against
 //! what the log holds.
 
+mod asking;
 mod assigned;
 mod cuts;
+mod failures;
+mod handing_out;
 mod hostile;
 mod isolation;
+mod positions;
 mod random;
 mod replicas;
-mod rules;
 mod sessions;
 mod start;
+mod topics;
 mod validate;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -303,4 +307,9 @@ fn listed(number: i32, error_code: ErrorCode, offset: i64) -> ListOffsetsRespons
         }],
         ..ListOffsetsResponse::default()
     }
+}
+
+/// A fetch whose token is to be filled in.
+fn bench_wanted() -> Wanted {
+    Wanted { token: 0, node: BrokerId(1), request: FetchRequest::default() }
 }

@@ -184,3 +184,21 @@ fn every_code_is_dealt_with() {
     bench.fail(&sent, ClientError::Closed);
     assert!(bench.wait() > Duration::ZERO, "a closed client is not asked in a loop");
 }
+
+#[test]
+fn a_coordinator_that_refuses_is_asked_again_by_later_polls() {
+    let mut bench = Bench::new(config(&[Eager]));
+    bench.group.subscribe(topics("t"), bench.at);
+    for _ in 0..2 {
+        bench.user_polls();
+        let sent = bench.only();
+        bench.answer(&sent, found_error(ErrorCode::GROUP_AUTHORIZATION_FAILED));
+        assert!(matches!(bench.failure(), GroupError::Unauthorized { .. }));
+        bench.nothing_sent();
+        // Right away it would be the same.
+        bench.user_polls();
+        bench.nothing_sent();
+        assert!(matches!(bench.failure(), GroupError::Unauthorized { .. }));
+        bench.pass(SECONDS(2));
+    }
+}

@@ -1,7 +1,10 @@
 //! A member on a bench: what it sends is looked at and answered by hand.
 
 mod bugs;
-mod classic;
+mod classic_join;
+mod classic_leader;
+mod classic_leave;
+mod classic_refused;
 mod codes;
 mod coordinator;
 mod model;

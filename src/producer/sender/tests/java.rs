@@ -2,12 +2,11 @@
 //! missing. Two things differ throughout: the first batch of a partition goes alone, so that each scenario begins after
 //! one (sequence 0) was acknowledged; and the ends of a partition are told in order.
 
-use super::model::{AnswerLost, Answered, Event, FATAL, Fate, Refused, RequestLost, TOO_LARGE};
+use super::model::{AnswerLost, Answered, Event, FATAL, Fate, Refused, TOO_LARGE};
 use super::*;
-use crate::error::SendError;
 
 /// A row of a table.
-enum Do {
+pub(super) enum Do {
     /// A batch of so many records to the partition, which leaves at once if it may.
     Send(i32, usize),
     /// What becomes of the request at this place of the wire.
@@ -26,17 +25,17 @@ enum Do {
 
 use Do::{After, Ends, Expiry, On, Pause, Send, Wire};
 
-const OUT_OF_ORDER: Fate = Refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
+pub(super) const OUT_OF_ORDER: Fate = Refused(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER);
 const UNKNOWN_PRODUCER: Fate = Refused(ErrorCode::UNKNOWN_PRODUCER_ID);
-const NOT_LEADER: Fate = Refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+pub(super) const NOT_LEADER: Fate = Refused(ErrorCode::NOT_LEADER_OR_FOLLOWER);
 
-fn quick() -> SenderConfig {
+pub(super) fn quick() -> SenderConfig {
     let retry_backoff = Backoff::new(MS(20), MS(20));
     SenderConfig { linger: Duration::ZERO, retry_backoff, ..config() }
 }
 
 /// Plays the rows, then heals and checks every invariant.
-fn play(config: SenderConfig, rows: &[Do]) -> World {
+pub(super) fn play(config: SenderConfig, rows: &[Do]) -> World {
     let mut world = settled(config);
     world.settle();
     for (at, row) in rows.iter().enumerate() {
@@ -64,7 +63,7 @@ fn play(config: SenderConfig, rows: &[Do]) -> World {
 }
 
 impl World {
-    fn stamps_on_the_wire(&self) -> String {
+    pub(super) fn stamps_on_the_wire(&self) -> String {
         let topics = self.wire.values().flatten().flat_map(|produce| &produce.request.topic_data);
         let stamps = topics.flat_map(|topic| &topic.partition_data).map(|data| {
             let batch = batches(data.records.clone().unwrap()).next().unwrap().unwrap();
@@ -75,7 +74,7 @@ impl World {
     }
 
     /// Without the two records of `settled`.
-    fn ends(&self) -> String {
+    pub(super) fn ends(&self) -> String {
         let ends = self.sent.iter().skip(2).map(|sent| match &sent.result {
             None => '.',
             Some(Ok(_)) => '+',
@@ -228,69 +227,6 @@ fn epoch_bump_on_out_of_order_sequence_for_next_batch_when_batch_in_flight_fails
     );
 }
 
-#[test]
-fn expiry_of_unsent_batches_should_not_cause_unresolved_sequences() {
-    let mut world = settled(quick());
-    world.sender.handle_unreachable(BrokerId(0), lost(), world.now);
-    world.send(0);
-    world.now += MS(10_000);
-    world.settle();
-    assert_eq!(world.ends(), "-");
-    world.send(0);
-    world.settle();
-    assert_eq!(world.stamps_on_the_wire(), "0:1");
-    world.heal();
-    world.check("unsent");
-}
-
-/// The Java client spares the bump when what came after has been written. Here it costs one round trip.
-#[test]
-fn expiry_of_first_batch_should_not_cause_unresolved_sequences_if_future_batches_succeed() {
-    play(
-        quick(),
-        &[
-            Send(0, 1),
-            After(1_000),
-            Send(0, 1),
-            On(0, AnswerLost),
-            Expiry,
-            Ends("?."),
-            Wire("0:2"),
-            On(0, Answered),
-            Ends("?+"),
-            Send(0, 1),
-            Wire("1:0"),
-        ],
-    );
-}
-
-#[test]
-fn expiry_of_first_batch_should_cause_epoch_bump_if_future_batches_fail() {
-    play(
-        quick(),
-        &[
-            Send(0, 1),
-            After(1_000),
-            Send(0, 1),
-            On(0, RequestLost),
-            Expiry,
-            Ends("?."),
-            On(0, OUT_OF_ORDER),
-            Wire("1:0"),
-            On(0, Answered),
-            Ends("?+"),
-        ],
-    );
-}
-
-#[test]
-fn expiry_of_all_sent_batches_should_cause_unresolved_sequences() {
-    play(
-        quick(),
-        &[Send(0, 1), On(0, RequestLost), Expiry, Ends("?"), Wire(""), Send(0, 1), Wire("1:0")],
-    );
-}
-
 /// A partition's epoch fails while a batch of another is on its way: that one is asked for under the old epoch.
 #[test]
 fn batches_drained_with_old_producer_id_should_succeed_on_subsequent_retry() {
@@ -420,51 +356,6 @@ fn idempotent_split_batch_and_send() {
 }
 
 #[test]
-fn no_double_deallocation() {
-    let world = play(quick(), &[Send(0, 1), Expiry, Ends("?"), On(0, FATAL), Ends("?")]);
-    assert_eq!(world.memory.available(), TOTAL);
-}
-
-#[test]
-fn inflight_batches_expire_on_delivery_timeout() {
-    // The broker has it after all: its numbers are used, and no bump is needed.
-    play(
-        quick(),
-        &[Send(0, 1), Expiry, Ends("?"), Wire("0:1"), On(0, Answered), Send(0, 1), Wire("0:2")],
-    );
-}
-
-#[test]
-fn when_first_batch_expire_no_send_second_batch_if_guarantee_order() {
-    play(
-        SenderConfig { idempotent: false, max_in_flight: 1, ..quick() },
-        &[
-            Send(0, 1),
-            After(1_000),
-            Send(0, 1),
-            Wire("-1:-1"),
-            Expiry,
-            Ends("?."),
-            Wire("-1:-1"),
-            On(0, RequestLost),
-            Wire("-1:-1"),
-            On(0, Answered),
-            Ends("?+"),
-        ],
-    );
-}
-
-#[test]
-fn expired_batch_does_not_retry() {
-    play(quick(), &[Send(0, 1), Expiry, On(0, NOT_LEADER), Wire(""), After(100), Wire("")]);
-}
-
-#[test]
-fn expired_batch_does_not_split_on_message_too_large() {
-    play(quick(), &[Send(0, 2), Expiry, Ends("??"), On(0, TOO_LARGE), Wire("")]);
-}
-
-#[test]
 fn when_produce_response_returns_with_a_leadership_change_error_but_no_new_leader_information() {
     play(
         quick(),
@@ -488,20 +379,4 @@ fn when_produce_response_returns_with_a_leadership_change_error_and_new_leader_i
     assert_eq!(world.wire[&BrokerId(1)].len(), 1, "at once, and without metadata");
     world.heal();
     world.check("hint");
-}
-
-#[test]
-fn force_close_with_incomplete_batches() {
-    let mut world = settled(quick());
-    (0..6).for_each(|_| {
-        world.send(0);
-        world.settle();
-    });
-    world.send(1);
-    let failed = world.sender.fail_all(&DeliveryErrorKind::Closed, world.now);
-    // One that the sender had not heard of yet.
-    world.accumulator.close(SendError::Closed);
-    world.collect();
-    assert_eq!((world.ends(), failed), ("?????--".to_owned(), 6));
-    assert!(world.sender.is_idle());
 }

@@ -8,6 +8,7 @@ mod ending;
 mod expiry;
 mod idempotence;
 mod java;
+mod java_expiry;
 mod model;
 mod retry;
 mod seeds;
