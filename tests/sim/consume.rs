@@ -13,6 +13,7 @@ use crate::harness::{Client, Run, SimClock, World};
 use crate::history::now;
 use crate::invariants::{Tally, Violation};
 use crate::seeds::{Outcome, Scenario, sweep};
+use crate::settings::{connections, ms, one_of};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const TOPIC: &str = "t";
@@ -54,10 +55,6 @@ struct Setting {
     heals_at: Duration,
 }
 
-fn one_of<T: Copy>(dice: &mut fastrand::Rng, choices: &[T]) -> T {
-    *dice.choice(choices).expect("choices")
-}
-
 impl Setting {
     fn roll(dice: &mut fastrand::Rng) -> Self {
         let slowest = one_of(dice, &[800, 2_500]);
@@ -84,13 +81,12 @@ impl Setting {
     }
 
     fn config(&self) -> ConsumerConfig {
-        let ms = |duration: Duration| duration.as_millis().to_string();
-        let servers: Vec<_> = (1..=self.nodes).map(|node| format!("broker-{node}:9092")).collect();
         let isolation = if self.committed { "read_committed" } else { "read_uncommitted" };
-        let setup = ms(self.request_timeout);
+        let common =
+            connections(self.nodes, self.request_timeout, self.retry_backoff, self.backoff_max);
         ConsumerConfig::builder()
+            .properties(common)
             .properties([
-                ("bootstrap.servers", servers.join(",")),
                 ("client.id", "sim".to_owned()),
                 ("client.rack", if self.racks { "b" } else { "" }.to_owned()),
                 ("auto.offset.reset", "earliest".to_owned()),
@@ -100,12 +96,6 @@ impl Setting {
                 ("fetch.min.bytes", self.min_bytes.to_string()),
                 ("fetch.max.wait.ms", ms(self.max_wait)),
                 ("request.timeout.ms", ms(self.request_timeout + self.max_wait)),
-                ("retry.backoff.ms", ms(self.retry_backoff)),
-                ("retry.backoff.max.ms", ms(self.backoff_max)),
-                ("reconnect.backoff.ms", ms(self.retry_backoff)),
-                ("reconnect.backoff.max.ms", ms(self.backoff_max)),
-                ("socket.connection.setup.timeout.ms", setup.clone()),
-                ("socket.connection.setup.timeout.max.ms", setup),
                 ("metadata.max.age.ms", ms(self.metadata_max_age)),
             ])
             .build()

@@ -9,6 +9,7 @@
 //! | `faults` | what can go wrong, and the plans |
 //! | `history` | what happened |
 //! | `invariants` | what must hold |
+//! | `settings` | what the settings of all scenarios have in common |
 //! | `seeds` | which seeds run, and what is told of failures |
 //!
 //! Each other file is a scenario: a workload, the faults that happen to it and the invariants that it is held against.
@@ -23,5 +24,6 @@ mod history;
 mod invariants;
 mod produce;
 mod seeds;
+mod settings;
 mod transactions;
 mod wire;

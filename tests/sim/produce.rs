@@ -14,6 +14,7 @@ use crate::harness::{Client, SimClock, World};
 use crate::history::{Content, Waits, now};
 use crate::invariants::{self, ENDS_IN_TIME, MEMORY_IS_BACK, RECOVERS, Terms};
 use crate::seeds::{Outcome, Scenario, sweep};
+use crate::settings::{connections, ms, one_of};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const TOPIC: &str = "t";
@@ -86,12 +87,11 @@ impl Setting {
     }
 
     fn config(&self) -> ProducerConfig {
-        let setup = self.request_timeout.as_millis().to_string();
-        let ms = |duration: Duration| duration.as_millis().to_string();
-        let servers: Vec<_> = (1..=self.nodes).map(|node| format!("broker-{node}:9092")).collect();
+        let common =
+            connections(self.nodes, self.request_timeout, self.retry_backoff, self.backoff_max);
         ProducerConfig::builder()
+            .properties(common)
             .properties([
-                ("bootstrap.servers", servers.join(",")),
                 ("client.id", "sim".to_owned()),
                 ("enable.idempotence", self.idempotent.to_string()),
                 ("acks", "all".to_owned()),
@@ -103,12 +103,6 @@ impl Setting {
                 ("request.timeout.ms", ms(self.request_timeout)),
                 ("delivery.timeout.ms", ms(self.delivery_timeout)),
                 ("max.block.ms", ms(self.max_block)),
-                ("retry.backoff.ms", ms(self.retry_backoff)),
-                ("retry.backoff.max.ms", ms(self.backoff_max)),
-                ("reconnect.backoff.ms", ms(self.retry_backoff)),
-                ("reconnect.backoff.max.ms", ms(self.backoff_max)),
-                ("socket.connection.setup.timeout.ms", setup.clone()),
-                ("socket.connection.setup.timeout.max.ms", setup),
                 ("retries", self.retries.to_string()),
                 ("metadata.max.age.ms", ms(self.metadata_max_age)),
                 ("connections.max.idle.ms", ms(self.max_idle)),
@@ -134,10 +128,6 @@ impl Setting {
             nodes: self.nodes,
         }
     }
-}
-
-fn one_of<T: Copy>(dice: &mut fastrand::Rng, choices: &[T]) -> T {
-    *dice.choice(choices).expect("choices")
 }
 
 /// What a seed means.

@@ -6,6 +6,7 @@ use milena::broker::ClusterBuilder;
 use milena::{BrokerId, ConsumerConfig};
 
 use crate::faults::{self, Plan, Scope};
+use crate::settings::{connections, ms, one_of};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -50,10 +51,6 @@ pub(super) struct Setting {
     pub(super) calm: u64,
     pub(super) longest_batch: u64,
     pub(super) heals_at: Duration,
-}
-
-fn one_of<T: Copy>(dice: &mut fastrand::Rng, choices: &[T]) -> T {
-    *dice.choice(choices).expect("choices")
 }
 
 impl Setting {
@@ -113,11 +110,7 @@ impl Setting {
 
     /// The configuration of a member, the `slot`-th of the group and called `client_id`.
     pub(super) fn config(&self, slot: usize, client_id: String) -> ConsumerConfig {
-        let ms = |duration: Duration| duration.as_millis().to_string();
-        let servers: Vec<_> = (1..=self.nodes).map(|node| format!("broker-{node}:9092")).collect();
-        let setup = ms(self.request_timeout);
         let mut properties = vec![
-            ("bootstrap.servers", servers.join(",")),
             ("client.id", client_id),
             ("group.id", GROUP.to_owned()),
             ("auto.offset.reset", "earliest".to_owned()),
@@ -129,12 +122,6 @@ impl Setting {
             ("fetch.max.wait.ms", ms(self.max_wait)),
             ("request.timeout.ms", ms(self.request_timeout + self.max_wait)),
             ("default.api.timeout.ms", ms(self.api_timeout + self.max_wait)),
-            ("retry.backoff.ms", ms(self.retry_backoff)),
-            ("retry.backoff.max.ms", ms(self.backoff_max)),
-            ("reconnect.backoff.ms", ms(self.retry_backoff)),
-            ("reconnect.backoff.max.ms", ms(self.backoff_max)),
-            ("socket.connection.setup.timeout.ms", setup.clone()),
-            ("socket.connection.setup.timeout.max.ms", setup),
             ("metadata.max.age.ms", ms(self.metadata_max_age)),
         ];
         if self.is_static {
@@ -150,7 +137,10 @@ impl Setting {
             properties.push(("session.timeout.ms", ms(self.session_timeout)));
             properties.push(("heartbeat.interval.ms", ms(self.heartbeat_interval)));
         }
-        ConsumerConfig::builder().properties(properties).build().expect("a sound configuration")
+        let common =
+            connections(self.nodes, self.request_timeout, self.retry_backoff, self.backoff_max);
+        let builder = ConsumerConfig::builder().properties(common).properties(properties);
+        builder.build().expect("a sound configuration")
     }
 
     /// How long after the faults the group may take to be at the end of everything: members that are no more are given up

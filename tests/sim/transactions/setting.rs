@@ -6,6 +6,7 @@ use milena::broker::ClusterBuilder;
 use milena::{BrokerId, ConsumerConfig, ProducerConfig, TransactionalProducerConfig};
 
 use crate::faults::{self, Plan, Scope};
+use crate::settings::{connections, ms, one_of};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -40,10 +41,6 @@ pub(super) struct Setting {
     backoff_max: Duration,
     session_timeout: Duration,
     pub(super) heals_at: Duration,
-}
-
-fn one_of<T: Copy>(dice: &mut fastrand::Rng, choices: &[T]) -> T {
-    *dice.choice(choices).expect("choices")
 }
 
 impl Setting {
@@ -95,28 +92,17 @@ impl Setting {
             .group_consumer_heartbeat_interval(self.session_timeout / 4)
     }
 
-    fn servers(&self) -> String {
-        let servers: Vec<_> = (1..=self.nodes).map(|node| format!("broker-{node}:9092")).collect();
-        servers.join(",")
-    }
-
-    fn common(&self) -> Vec<(&'static str, String)> {
-        let ms = |duration: Duration| duration.as_millis().to_string();
-        vec![
-            ("bootstrap.servers", self.servers()),
+    fn common(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let common = [
             ("request.timeout.ms", ms(self.request_timeout)),
-            ("retry.backoff.ms", ms(self.retry_backoff)),
-            ("retry.backoff.max.ms", ms(self.backoff_max)),
-            ("reconnect.backoff.ms", ms(self.retry_backoff)),
-            ("reconnect.backoff.max.ms", ms(self.backoff_max)),
-            ("socket.connection.setup.timeout.ms", ms(self.request_timeout)),
-            ("socket.connection.setup.timeout.max.ms", ms(self.request_timeout)),
             ("metadata.max.age.ms", "2000".to_owned()),
-        ]
+        ];
+        let connections =
+            connections(self.nodes, self.request_timeout, self.retry_backoff, self.backoff_max);
+        connections.into_iter().chain(common)
     }
 
     pub(super) fn producer(&self, slot: usize) -> TransactionalProducerConfig {
-        let ms = |duration: Duration| duration.as_millis().to_string();
         let properties = [
             ("transactional.id", format!("t-{slot}")),
             ("client.id", format!("worker-{slot}")),
@@ -131,7 +117,6 @@ impl Setting {
     }
 
     pub(super) fn consumer(&self, name: &str) -> ConsumerConfig {
-        let ms = |duration: Duration| duration.as_millis().to_string();
         let mut properties = vec![
             ("client.id", name.to_owned()),
             ("group.id", GROUP.to_owned()),
