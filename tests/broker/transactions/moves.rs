@@ -8,7 +8,7 @@ use crate::support::{SECOND, tp};
 
 /// Who is struck, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blow {
+pub(super) enum Blow {
     CoordinatorMoves,
     CoordinatorStops,
     GroupMoves,
@@ -17,7 +17,7 @@ enum Blow {
     LeaderStops,
 }
 
-const BLOWS: [Blow; 6] = [
+pub(super) const BLOWS: [Blow; 6] = [
     Blow::CoordinatorMoves,
     Blow::CoordinatorStops,
     Blow::GroupMoves,
@@ -27,7 +27,7 @@ const BLOWS: [Blow; 6] = [
 ];
 
 /// Gives the node that was stopped.
-async fn strike(cluster: &Cluster, blow: Blow) -> Option<BrokerId> {
+pub(super) async fn strike(cluster: &Cluster, blow: Blow) -> Option<BrokerId> {
     let at = match blow {
         Blow::CoordinatorMoves | Blow::CoordinatorStops => cluster.transaction_coordinator(ID),
         Blow::GroupMoves | Blow::GroupStops => cluster.coordinator("g"),
