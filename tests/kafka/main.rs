@@ -81,5 +81,6 @@ fn main() -> ExitCode {
         transactions::epochs::TESTS,
         transactions::copies::TESTS,
         transactions::zombies::TESTS,
+        transactions::exactly_once::TESTS,
     ])
 }

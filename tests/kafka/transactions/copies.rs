@@ -46,7 +46,7 @@ async fn the_full_copy_in_a_classic_group(kafka: Kafka) {
 }
 
 /// The newest group protocol of the release.
-fn newest(kafka: &Kafka) -> &'static str {
+pub(crate) fn newest(kafka: &Kafka) -> &'static str {
     if kafka.release().at_least(4, 0) { "consumer" } else { "classic" }
 }
 
@@ -100,18 +100,8 @@ async fn copy(kafka: &Kafka, plan: Plan, protocol: &str) {
     let seen = watcher.stop().await;
 
     same(&seen, records, "what ours saw meanwhile");
-    let mut rows = Vec::new();
-    while rows.len() < records {
-        rows.append(&mut kafka.oracle().seen(&java).await.unwrap());
-        // The helper has to be asked.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    kafka.oracle().leave(&java).await.unwrap();
-    assert_eq!(
-        in_order(PARTITIONS, rows),
-        expected(PARTITIONS, records),
-        "what Java saw meanwhile"
-    );
+    let java = seen_by_java(kafka, &java, (PARTITIONS, records)).await;
+    same(&java, records, "what Java saw meanwhile");
     is_copied(kafka, &bootstrap, [&from, &to], records).await;
     for topic in [from, to] {
         kafka.oracle().delete_topic(&bootstrap, &topic).await.unwrap();
@@ -121,7 +111,7 @@ async fn copy(kafka: &Kafka, plan: Plan, protocol: &str) {
 /// One that was killed comes back only when the others know that it was gone, as in Kafka's own tests. Brokers lose
 /// transactions otherwise: one that is back sooner takes itself for the coordinator that it was, and finishes by what its
 /// log alone holds, such as a commit that nobody was told of and that the next coordinator knows nothing of and aborts.
-async fn bounce(cluster: &mut Cluster, broker: i32, hard: bool) {
+pub(crate) async fn bounce(cluster: &mut Cluster, broker: i32, hard: bool) {
     if hard {
         cluster.kill(broker).await.unwrap();
         let mut others = cluster.ids();
@@ -136,7 +126,7 @@ async fn bounce(cluster: &mut Cluster, broker: i32, hard: bool) {
 }
 
 /// So that the next broker that goes leaves enough replicas, of what coordinators write as well.
-async fn all_whole(kafka: &Kafka, cluster: &Cluster, topics: [&str; 2]) {
+pub(crate) async fn all_whole(kafka: &Kafka, cluster: &Cluster, topics: [&str; 2]) {
     for topic in topics {
         whole(kafka, cluster, topic).await;
     }
@@ -148,10 +138,26 @@ async fn all_whole(kafka: &Kafka, cluster: &Cluster, topics: [&str; 2]) {
     }
 }
 
+/// What a consumer of Java's was handed, once that is so many records.
+pub(crate) async fn seen_by_java(
+    kafka: &Kafka,
+    name: &str,
+    (partitions, records): (usize, usize),
+) -> Contents {
+    let mut rows = Vec::new();
+    while rows.len() < records {
+        rows.append(&mut kafka.oracle().seen(name).await.unwrap());
+        // The helper has to be asked.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    kafka.oracle().leave(name).await.unwrap();
+    in_order(partitions, rows)
+}
+
 /// Each input once, and in order. What is wrong is told without all the rest.
-fn same(seen: &Contents, records: usize, what: &str) {
-    for (partition, (seen, expected)) in seen.iter().zip(expected(PARTITIONS, records)).enumerate()
-    {
+pub(crate) fn same(seen: &Contents, records: usize, what: &str) {
+    let expected = expected(seen.len(), records);
+    for (partition, (seen, expected)) in seen.iter().zip(expected).enumerate() {
         let wrong = seen.iter().zip(&expected).position(|(seen, expected)| seen != expected);
         let around = wrong.map(|at| &seen[at.saturating_sub(1)..seen.len().min(at + 2)]);
         let counts = (seen.len(), expected.len());

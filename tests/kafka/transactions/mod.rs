@@ -3,6 +3,7 @@
 
 pub(crate) mod copies;
 pub(crate) mod epochs;
+pub(crate) mod exactly_once;
 pub(crate) mod fencing;
 pub(crate) mod isolation;
 pub(crate) mod offsets;
