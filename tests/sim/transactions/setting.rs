@@ -32,7 +32,7 @@ pub(super) struct Setting {
     /// How long a worker lives, on average and in milliseconds.
     pub(super) calm: u64,
     pub(super) transaction_timeout: Duration,
-    request_timeout: Duration,
+    pub(super) request_timeout: Duration,
     delivery_timeout: Duration,
     max_block: Duration,
     linger: Duration,

@@ -28,6 +28,8 @@ pub(super) struct Worker {
     dice: fastrand::Rng,
     slot: usize,
     life: u32,
+    /// Whether a request of its to take over may still arrive.
+    may_be_late: bool,
 }
 
 /// One life.
@@ -51,15 +53,19 @@ enum Next {
 impl Worker {
     pub(super) fn new(client: Client, setting: Setting, ledger: Ledger, slot: usize) -> Self {
         let dice = fastrand::Rng::with_seed(client.seed ^ (0x7A_0000 + slot as u64));
-        Self { client, setting, ledger, dice, slot, life: 0 }
+        Self { client, setting, ledger, dice, slot, life: 0, may_be_late: false }
     }
 
+    /// Lives until it is told to stop, and then until a life has left in order: with that, what earlier ones left open is
+    /// ended, too.
     pub(super) async fn live(mut self) {
-        while !self.ledger.is_over() {
+        let mut in_order = false;
+        while !(self.ledger.is_over() && in_order) {
             tokio::time::sleep(MS(self.dice.u64(0..100))).await;
-            if let Some(life) = self.begin().await {
-                self.spend(life).await;
-            }
+            in_order = match self.begin().await {
+                Some(life) => self.spend(life).await,
+                None => false,
+            };
             self.life += 1;
         }
         self.ledger.is_gone();
@@ -74,6 +80,7 @@ impl Worker {
     }
 
     async fn begin(&mut self) -> Option<Life> {
+        let began = now();
         let who = format!("worker-{}.{}", self.slot, self.life);
         let line = Lifeline::default();
         let init = TransactionalProducer::builder(self.setting.producer(self.slot))
@@ -81,7 +88,9 @@ impl Worker {
             .clock(SimClock)
             .seed(self.dice.u64(..))
             .init();
-        let producer = match init.await {
+        let result = init.await;
+        self.may_be_late |= result.is_err() || now() - began >= self.setting.request_timeout;
+        let producer = match result {
             Ok(producer) => producer,
             Err(error) => {
                 self.note(format_args!("{who} cannot begin: {error}"));
@@ -106,17 +115,19 @@ impl Worker {
         Some(Life { who, line, producer, consumer, until })
     }
 
-    async fn spend(&mut self, mut life: Life) {
+    /// Whether it ended by leaving in order.
+    async fn spend(&mut self, mut life: Life) -> bool {
         loop {
             if self.ledger.is_over() {
                 return self.leave(life).await;
             }
             if now() >= life.until && !self.is_healed() {
-                return match self.dice.u8(0..3) {
-                    0 => self.leave(life).await,
+                match self.dice.u8(0..3) {
+                    0 => return self.leave(life).await,
                     1 => self.die(&life),
                     _ => self.sleep_on(life),
-                };
+                }
+                return false;
             }
             let next = match self.records(&mut life).await {
                 Ok(records) => self.transact(&mut life, &records).await,
@@ -126,10 +137,14 @@ impl Worker {
                 Next::Again => {}
                 Next::Rewind => {
                     if !self.rewind(&mut life).await {
-                        return self.die(&life);
+                        self.die(&life);
+                        return false;
                     }
                 }
-                Next::End => return self.die(&life),
+                Next::End => {
+                    self.die(&life);
+                    return false;
+                }
             }
         }
     }
@@ -140,18 +155,19 @@ impl Worker {
         life.line.kill();
     }
 
-    async fn leave(&self, life: Life) {
+    async fn leave(&self, life: Life) -> bool {
         self.note(format_args!("{} leaves", life.who));
         if let Some(consumer) = life.consumer {
             consumer.close(CLOSE).await;
         }
         let began = now();
         // What it could not end within the time, the next one with its id ends.
-        let _ = life.producer.close(CLOSE).await;
+        let closed = life.producer.close(CLOSE).await;
         let took = now() - began;
         if took > CLOSE + MS(10) {
             self.client.history.broken(NOTHING_IS_STUCK, format!("a close took {took:?}"));
         }
+        closed.is_ok()
     }
 
     /// It begins a transaction, is thought dead, and goes on when another has taken its place.
@@ -368,7 +384,9 @@ impl Worker {
         let fenced = [ErrorCode::PRODUCER_FENCED, ErrorCode::INVALID_PRODUCER_EPOCH];
         let replaced = self.life > 0 || self.setting.expires();
         // So a commit is refused that comes after the coordinator's time-out, with version 2.
-        let expired = fatal.code == ErrorCode::INVALID_TXN_STATE && self.setting.expires();
+        // Or after a late request of an earlier life to take over.
+        let ended = self.setting.expires() || self.may_be_late;
+        let expired = fatal.code == ErrorCode::INVALID_TXN_STATE && ended;
         // So a commit that may have been carried out does not end as an abort.
         let in_doubt = fatal.code == ErrorCode::TRANSACTION_ABORTABLE;
         if !(fenced.contains(&fatal.code) && replaced || expired || in_doubt) {
