@@ -6,7 +6,7 @@ use crate::consumer::{
 };
 use crate::error::{ConfigError, ExactlyOnceStartError};
 use crate::process::decide::Failures;
-use crate::process::{ExactlyOnce, ProgressHandle};
+use crate::process::{ExactlyOnce, Limits, ProgressHandle};
 use crate::producer::{ProducerBuilder, TransactionalProducer};
 use crate::time::{Backoff, Duration};
 use crate::types::TopicPartition;
@@ -140,7 +140,7 @@ impl<L: RebalanceListener + 'static> ExactlyOnceBuilder<L> {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn start(self) -> Result<ExactlyOnce, ExactlyOnceStartError> {
-        let time_limit = self.check().map_err(ExactlyOnceStartError::Config)?;
+        let limits = self.check().map_err(ExactlyOnceStartError::Config)?;
         let client = self.producer.producer().client();
         let backoff = Backoff::new(client.retry_backoff(), client.retry_backoff_max());
         // First: what an earlier one has left open is over before anybody asks what is committed.
@@ -159,13 +159,13 @@ impl<L: RebalanceListener + 'static> ExactlyOnceBuilder<L> {
             producer,
             pending: None,
             failures: Failures::new(backoff, self.retries),
-            time_limit,
+            limits,
             progress,
         })
     }
 
-    /// The rules; gives the time limit.
-    fn check(&self) -> Result<Duration, ConfigError> {
+    /// The rules; gives the limits.
+    fn check(&self) -> Result<Limits, ConfigError> {
         let invalid = |property, value: &str, allowed: &str| {
             let (value, allowed) = (value.to_owned(), allowed.to_owned());
             Err(ConfigError::Invalid { property, value, allowed })
@@ -205,7 +205,8 @@ impl<L: RebalanceListener + 'static> ExactlyOnceBuilder<L> {
             let rule = "the time limit, in milliseconds, has to leave time for the commit";
             return conflict("time_limit", limit, "transaction.timeout.ms", transaction, rule);
         }
-        Ok(limit)
+        // The rest is for the commit.
+        Ok(Limits { closure: limit, transaction: limit + (transaction - limit) / 2 })
     }
 }
 

@@ -106,6 +106,7 @@ pub(super) struct Failures {
     retries: u32,
     in_a_row: u32,
     of_closure: u32,
+    of_reading: u32,
 }
 
 /// What follows a failure.
@@ -118,7 +119,7 @@ pub(super) enum Next {
 
 impl Failures {
     pub(super) fn new(backoff: Backoff, retries: u32) -> Self {
-        Self { backoff, retries, in_a_row: 0, of_closure: 0 }
+        Self { backoff, retries, in_a_row: 0, of_closure: 0, of_reading: 0 }
     }
 
     /// Something failed; `chance`, in `0.0..1.0`, spreads the waits.
@@ -129,9 +130,20 @@ impl Failures {
             Trouble::Processing => self.of_closure += 1,
             Trouble::Passing | Trouble::Unknown => {}
         }
-        let wait = self.backoff.wait(self.in_a_row, chance);
-        self.in_a_row = self.in_a_row.saturating_add(1);
-        Next::Again(wait)
+        Next::Again(wait(self.backoff, &mut self.in_a_row, chance))
+    }
+
+    /// Nothing could be read.
+    pub(super) fn failed_to_read(&mut self, trouble: Trouble, chance: f64) -> Next {
+        match trouble {
+            Trouble::Passing => Next::Again(wait(self.backoff, &mut self.of_reading, chance)),
+            _ => self.end(),
+        }
+    }
+
+    /// Something was read, or nothing is there to be.
+    pub(super) fn read(&mut self) {
+        self.of_reading = 0;
     }
 
     /// Whoever runs the loop anew after its end gets all chances anew.
@@ -145,10 +157,12 @@ impl Failures {
         self.in_a_row = 0;
         self.of_closure = 0;
     }
+}
 
-    pub(super) fn in_a_row(&self) -> u32 {
-        self.in_a_row
-    }
+fn wait(backoff: Backoff, failures: &mut u32, chance: f64) -> Duration {
+    let wait = backoff.wait(*failures, chance);
+    *failures = failures.saturating_add(1);
+    wait
 }
 
 #[cfg(test)]

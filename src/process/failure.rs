@@ -37,6 +37,11 @@ impl<E> Failure<E> {
     }
 }
 
+/// What is aborted before its coordinator does so.
+pub(super) fn overdue() -> TransactionError {
+    TransactionError::Abortable(AbortableError::new(AbortCause::Aborted))
+}
+
 /// What the coordinator would say to a member that it has put out of the group.
 pub(super) fn expelled() -> TransactionError {
     let (api, code) = ("TxnOffsetCommit", ErrorCode::UNKNOWN_MEMBER_ID);

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::producer::{Transaction, TransactionalProducer};
 use crate::time::{Duration, Instant, deadline};
 use decide::{Failures, Next, Trouble};
-use failure::{Failure, expelled};
+use failure::{Failure, expelled, overdue};
 use pending::{Pending, Stage};
 use stop::Stop;
 
@@ -89,7 +89,8 @@ pub use progress::{Progress, ProgressHandle};
 /// 1. It polls: at most `max.poll.records`, and about 1 MiB, are the batch. Everything of the group happens in here, so
 ///    partitions come and go only while no transaction is open.
 /// 2. It begins a transaction, and runs the closure, for at most the [time limit](ExactlyOnceBuilder::time_limit).
-/// 3. It sends the offsets, as the member of the group that it is, while the rest of the records goes out, and commits.
+/// 3. It sends the offsets, as the member of the group that it is, while the rest of the records goes out, and commits. If
+///    they are not written before `transaction.timeout.ms` comes near, it aborts, and tries again.
 ///
 /// If the transaction cannot be committed, it is aborted, and the same records come again from where the group has
 /// committed: after a back-off (`retry.backoff.ms`) if what is in the way passes by itself, such as an election or a
@@ -109,8 +110,16 @@ pub struct ExactlyOnce {
     /// The batch that was handed out last, unless it is committed. Nothing is polled while there is one.
     pending: Option<Pending>,
     failures: Failures,
-    time_limit: Duration,
+    limits: Limits,
     progress: ProgressHandle,
+}
+
+/// How long things may take from the beginning of a transaction.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    closure: Duration,
+    /// Until records and offsets are written.
+    transaction: Duration,
 }
 
 impl ExactlyOnce {
@@ -182,6 +191,7 @@ impl ExactlyOnce {
             let trouble = failure.trouble();
             let error = failure.into_error();
             if trouble == Trouble::Fatal {
+                self.failed(trouble);
                 return Err(error);
             }
             tracing::warn!(%error, ?trouble, "a batch was not committed");
@@ -207,8 +217,9 @@ impl ExactlyOnce {
                 polled = self.consumer.poll(POLL) => polled,
             };
             match polled {
-                Ok(records) if records.is_empty() => {}
+                Ok(records) if records.is_empty() => self.failures.read(),
                 Ok(records) => {
+                    self.failures.read();
                     self.pending = Some(Pending::new(&records, &self.consumer));
                     return Ok(Some(records));
                 }
@@ -240,19 +251,26 @@ impl ExactlyOnce {
             }
         };
         batch.stage = Stage::Open;
-        match tokio::time::timeout(self.time_limit, process(records, &transaction)).await {
+        let due = deadline(Instant::now(), self.limits.transaction);
+        let limit = self.limits.closure;
+        match tokio::time::timeout(limit, process(records, &transaction)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(Failure::of_closure(error, &transaction)),
-            Err(_) => return Err(Failure::TooSlow(self.time_limit)),
+            Err(_) => return Err(Failure::TooSlow(limit)),
         }
         // Under nobody's name the coordinator would take them from anybody.
         let group = self.consumer.group_metadata().filter(|group| group.is_member());
         let group = group.ok_or_else(|| Failure::Transaction(expelled()))?;
         let flushed = transaction.flush().map(Ok);
-        match try_join(flushed, transaction.send_offsets(&group, batch.next())).await {
+        let written = try_join(flushed, transaction.send_offsets(&group, batch.next()));
+        match tokio::time::timeout_at(due, written).await {
+            Err(_) => {
+                tracing::warn!(limit = ?self.limits.transaction, "its records or offsets take too long to be written");
+                return Err(Failure::Transaction(overdue()));
+            }
             // It goes on, and the commit waits for it.
-            Err(error) if error.is_retriable() => tracing::warn!(%error),
-            sent => {
+            Ok(Err(error)) if error.is_retriable() => tracing::warn!(%error),
+            Ok(sent) => {
                 sent.map_err(Failure::Transaction)?;
             }
         }
@@ -338,7 +356,7 @@ impl ExactlyOnce {
         error: ConsumerError,
         stop: &mut Stop<'_, impl Future<Output = ()>>,
     ) -> Result<(), ExactlyOnceError<E>> {
-        match self.failed(Trouble::of_reading(&error)) {
+        match self.failures.failed_to_read(Trouble::of_reading(&error), fastrand::f64()) {
             Next::End => Err(ExactlyOnceError::Consumer(error)),
             Next::Again(pause) => {
                 tracing::warn!(%error, "still trying to read");
@@ -363,10 +381,8 @@ impl ExactlyOnce {
     }
 
     fn failed(&mut self, trouble: Trouble) -> Next {
-        let next = self.failures.failed(trouble, fastrand::f64());
-        let failures = self.failures.in_a_row();
-        self.progress.change(|progress| progress.failures = failures);
-        next
+        self.progress.change(|progress| progress.failures = progress.failures.saturating_add(1));
+        self.failures.failed(trouble, fastrand::f64())
     }
 
     /// How far it is, also while it runs.

@@ -135,3 +135,17 @@ fn random_failures() {
         }
     }
 }
+
+/// Reading and committing wait each for itself.
+#[test]
+fn a_poll_that_works_ends_the_waits_of_reading_only() {
+    let mut failures = Failures::new(Backoff::new(MS(100), MS(1000)), 0);
+    assert_eq!(failures.failed(Trouble::Passing, 0.5), Next::Again(MS(100)));
+    assert_eq!(failures.failed_to_read(Trouble::Passing, 0.5), Next::Again(MS(100)));
+    assert_eq!(failures.failed_to_read(Trouble::Passing, 0.5), Next::Again(MS(200)));
+    failures.read();
+    assert_eq!(failures.failed_to_read(Trouble::Passing, 0.5), Next::Again(MS(100)));
+    assert_eq!(failures.failed(Trouble::Passing, 0.5), Next::Again(MS(200)));
+    assert_eq!(failures.failed_to_read(Trouble::Lasting, 0.5), Next::End);
+    assert_eq!(failures.failed(Trouble::Passing, 0.5), Next::Again(MS(100)));
+}

@@ -3,7 +3,7 @@
 //!
 //! A broker's time runs from when a batch that is ready stays behind because of it: there is no connection, or as many
 //! requests are unanswered as may be, or as many batches of the partition. It starts anew with each request that goes
-//! out, and ends when nothing waits for the broker any more: then it is not known to be slow, and gets its share until it
+//! out, and ends when nothing waits for the broker any more (what waits for the coordinator of transactions does not): then it is not known to be slow, and gets its share until it
 //! shows that it is.
 
 use std::collections::BTreeMap;
@@ -63,6 +63,9 @@ impl Sender {
         let mut left = BTreeMap::new();
         for partition in self.active.iter().filter_map(|&index| self.partitions.get(index)) {
             let Some(leader) = partition.leadership.leader else { continue };
+            if self.waits_for_coordinator(partition, leader) {
+                continue;
+            }
             let waiting = partition.window.iter().filter_map(|slot| match slot.state {
                 SlotState::Waiting { not_before } if not_before <= now => Some(Left::Ready),
                 SlotState::Waiting { .. } => Some(Left::BackingOff),

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::{AbortCause, ClientError, DeliveryError, DeliveryErrorKind, Persistence};
 use crate::producer::sender::expiry::persistence;
+use crate::producer::sender::window::Partition;
 use crate::producer::sender::{Action, Sender, Sent, SentBatch};
 use crate::producer::txn::{
     Ended, LAST_PRODUCE_OF_ONE, Support, TransactionVersion, Transactions, TxnResponse,
@@ -128,6 +129,15 @@ impl Sender {
 
     fn is_verified(&self, index: usize, transaction: u64) -> bool {
         self.partitions.get(index).is_some_and(|partition| partition.verified_in == transaction)
+    }
+
+    /// Whether what the partition has for its leader waits for the transaction's coordinator, asked by us or by the leader.
+    pub(super) fn waits_for_coordinator(&self, partition: &Partition, leader: BrokerId) -> bool {
+        let Some(transactions) = &self.transactions else { return false };
+        let serial = transactions.serial();
+        let adds = transactions.version() == TransactionVersion::One;
+        adds && partition.enrolled_in != serial
+            || transactions.is_verifying(leader) && partition.verified_in != serial
     }
 
     /// For a request that is about to leave: whether the broker has to.

@@ -87,6 +87,7 @@ impl Partition {
     /// again one after the other, what is known not to be written too: a later batch would close the door on it.
     pub(super) fn made_anew(&mut self) {
         self.sequence.forgotten();
+        self.verified_in = 0;
         let numbered = self.window.iter_mut().filter(|slot| slot.stamp.is_some());
         numbered.filter(|slot| slot.is_waiting() || slot.is_in_flight()).for_each(|slot| {
             slot.maybe_written = true;

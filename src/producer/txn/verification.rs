@@ -1,5 +1,5 @@
-//! Which brokers are making sure of the transaction. A broker that gets a batch of a partition, or offsets of a group, that
-//! is new to a transaction asks the transaction's coordinator before it writes (KIP-890). It keeps one such question per
+//! Which brokers are making sure of the transaction. A broker that gets a batch of a partition that is new to a
+//! transaction, or offsets, asks the transaction's coordinator before it writes (KIP-890). It keeps one such question per
 //! producer: the next one makes it refuse what waits for the first, with an error that says *later*. The back-off after
 //! that takes longer than the answer, so one such request at a time is with a broker.
 

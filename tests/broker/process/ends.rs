@@ -1,6 +1,9 @@
 //! How it begins and ends: configurations that do not go, the closure's errors and panics, stops.
 
+use std::cell::RefCell;
+use std::io;
 use std::panic::AssertUnwindSafe;
+use std::sync::Once;
 
 use futures_util::FutureExt;
 use milena::{ConfigError, ExactlyOnceStartError};
@@ -108,6 +111,56 @@ async fn a_closure_that_takes_too_long_is_dropped() {
     assert!(matches!(error, ExactlyOnceError::TooSlow { limit: told, .. } if told == limit));
     run(&mut worker, 3).await.unwrap();
     assert_once(&cluster, 1, 3, "run again").await;
+}
+
+/// What is done and what goes wrong can be followed, and is counted.
+#[tokio::test(start_paused = true)]
+async fn it_tells_how_it_gets_on() {
+    Log::start();
+    let cluster = filled(2, 1, 6).await;
+    let mut worker = builder(&cluster, "w", &[], &[]).retries(1).start().await.unwrap();
+    let mut first = true;
+    let failing = async |batch: &Records, transaction: &Transaction<'_>| {
+        copy(batch, transaction).await.map_err(|error| error.to_string())?;
+        if std::mem::take(&mut first) { Err("not yet".to_owned()) } else { Ok(()) }
+    };
+    let stop = until(worker.progress(), |progress| progress.records == 6);
+    worker.run_until(stop, failing).await.unwrap();
+    let progress = worker.progress().get();
+    assert_eq!((progress.committed, progress.aborted, progress.failures), (2, 1, 0));
+    let log = LOG.take();
+    let lines = |of: &str| log.lines().filter(|line| line.contains(of)).count();
+    assert_eq!(lines("a batch was committed records=3"), 2, "{log}");
+    assert_eq!(lines("a batch was not committed"), 1, "{log}");
+}
+
+thread_local! {
+    /// What the test of this thread has heard.
+    static LOG: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+struct Log;
+
+impl Log {
+    /// For all threads: with a subscriber in some only, an event that another thread comes by first may go unheard.
+    fn start() {
+        static START: Once = Once::new();
+        START.call_once(|| {
+            let subscriber = tracing_subscriber::fmt().with_env_filter("milena::process=debug");
+            subscriber.with_writer(|| Self).with_ansi(false).init();
+        });
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        LOG.with_borrow_mut(|log| log.push_str(&String::from_utf8_lossy(line)));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -157,3 +157,24 @@ async fn one_that_is_expelled_does_its_records_again() {
         }
     }
 }
+
+/// What the brokers do not take in time is aborted before the coordinator does, which would fence.
+#[tokio::test(start_paused = true)]
+async fn one_whose_records_take_too_long_goes_on() {
+    for version in VERSIONS {
+        let cluster = filled(version, 1, 6).await;
+        let mut worker = worker(&cluster, "w", &[]).await;
+        let progress = worker.progress();
+        cluster.inject(Fault::error(ApiKey::PRODUCE, ErrorCode::NOT_ENOUGH_REPLICAS).always());
+        let heals = async {
+            until(progress.clone(), |progress| progress.aborted == 2).await;
+            assert!(progress.get().failures >= 1);
+            cluster.clear_faults();
+        };
+        let ((), ran) = tokio::join!(heals, run(&mut worker, 6));
+        ran.unwrap();
+        let progress = worker.progress().get();
+        assert_eq!((progress.records, progress.failures), (6, 0));
+        assert_once(&cluster, 1, 6, "in time").await;
+    }
+}
