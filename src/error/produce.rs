@@ -187,11 +187,20 @@ pub struct CloseError {
 
 /// An error after which an idempotent producer must not write again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the broker refused the producer: {code}: {}", code.description())]
+#[error("the broker refused the producer: {code}: {}", explain(*code))]
 #[non_exhaustive]
 pub struct FatalError {
     /// What the broker said.
     pub code: ErrorCode,
+}
+
+fn explain(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::UNSUPPORTED_VERSION => {
+            "The brokers are too old: idempotence and transactions need Kafka 0.11."
+        }
+        code => code.description(),
+    }
 }
 
 /// Whether a record that failed may be in the log.

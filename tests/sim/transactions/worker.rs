@@ -30,6 +30,8 @@ pub(super) struct Worker {
     life: u32,
     /// Whether a request of its to take over may still arrive.
     may_be_late: bool,
+    /// Whether a commit was asked for last.
+    committing: bool,
 }
 
 /// One life.
@@ -53,7 +55,7 @@ enum Next {
 impl Worker {
     pub(super) fn new(client: Client, setting: Setting, ledger: Ledger, slot: usize) -> Self {
         let dice = fastrand::Rng::with_seed(client.seed ^ (0x7A_0000 + slot as u64));
-        Self { client, setting, ledger, dice, slot, life: 0, may_be_late: false }
+        Self { client, setting, ledger, dice, slot, life: 0, may_be_late: false, committing: false }
     }
 
     /// Lives until it is told to stop, and then until a life has left in order: with that, what earlier ones left open is
@@ -223,7 +225,10 @@ impl Worker {
     async fn transact(&mut self, life: &mut Life, records: &Records) -> Next {
         let (who, is_healed) = (life.who.clone(), self.is_healed());
         let transaction = match life.producer.begin().await {
-            Ok(transaction) => transaction,
+            Ok(transaction) => {
+                self.committing = false;
+                transaction
+            }
             Err(TransactionError::InDoubt) => {
                 // The last attempt to learn it took too long.
                 return match life.producer.settle().await {
@@ -333,6 +338,7 @@ impl Worker {
             return Err(Next::Rewind);
         }
         let commit = way < 9 && (sound || self.dice.bool());
+        self.committing = commit;
         let patience = if way == 8 { MS(self.dice.u64(0..40)) } else { Duration::from_secs(3_600) };
         let ended = if commit {
             timeout(patience, transaction.commit()).await
@@ -382,13 +388,13 @@ impl Worker {
     fn judge_fatal(&self, who: &str, error: &TransactionError) {
         let TransactionError::Fatal(fatal) = error else { return };
         let fenced = [ErrorCode::PRODUCER_FENCED, ErrorCode::INVALID_PRODUCER_EPOCH];
-        let replaced = self.life > 0 || self.setting.expires();
+        let replaced = self.may_be_late || self.setting.expires();
         // So a commit is refused that comes after the coordinator's time-out, with version 2.
         // Or after a late request of an earlier life to take over.
         let ended = self.setting.expires() || self.may_be_late;
         let expired = fatal.code == ErrorCode::INVALID_TXN_STATE && ended;
         // So a commit that may have been carried out does not end as an abort.
-        let in_doubt = fatal.code == ErrorCode::TRANSACTION_ABORTABLE;
+        let in_doubt = fatal.code == ErrorCode::TRANSACTION_ABORTABLE && self.committing;
         if !(fenced.contains(&fatal.code) && replaced || expired || in_doubt) {
             self.client.history.broken(FATAL_ONLY_WHEN_FENCED, format!("{who}: {error}"));
         }
