@@ -77,6 +77,11 @@ impl Setting {
         self.transaction_timeout < MS(10_000)
     }
 
+    /// Whether producers raise their epochs themselves, after transactions that lost sequence numbers.
+    pub(super) fn raises_epochs(&self) -> bool {
+        self.version < 2
+    }
+
     /// Whether nothing in the cluster happens after a time of its own.
     pub(super) fn is_timeless(&self) -> bool {
         self.marker_delay.is_zero() && !self.expires() && !self.copies

@@ -388,7 +388,9 @@ impl Worker {
     fn judge_fatal(&self, who: &str, error: &TransactionError) {
         let TransactionError::Fatal(fatal) = error else { return };
         let fenced = [ErrorCode::PRODUCER_FENCED, ErrorCode::INVALID_PRODUCER_EPOCH];
-        let replaced = self.may_be_late || self.setting.expires();
+        // With version 1 a life asks for a higher epoch in its midst, too, and that may be carried out after its end.
+        let raised_late = self.setting.raises_epochs() && self.life > 0;
+        let replaced = self.may_be_late || raised_late || self.setting.expires();
         // So a commit is refused that comes after the coordinator's time-out, with version 2.
         // Or after a late request of an earlier life to take over.
         let ended = self.setting.expires() || self.may_be_late;
