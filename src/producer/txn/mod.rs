@@ -40,7 +40,7 @@ mod request;
 mod verification;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

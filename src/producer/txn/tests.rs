@@ -18,7 +18,8 @@ mod endings;
 mod requests;
 mod seeds;
 
-const ONE: Support = Support {
+/// A coordinator of Kafka 3.3.
+pub(crate) const ONE: Support = Support {
     feature: -1,
     produce: 9,
     init_producer_id: 4,
@@ -26,7 +27,8 @@ const ONE: Support = Support {
     commit_offsets: 3,
     end: 3,
 };
-const TWO: Support = Support {
+/// One of Kafka 4.
+pub(crate) const TWO: Support = Support {
     feature: 2,
     produce: 13,
     init_producer_id: 5,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::client::CoordinatorKey;
 use crate::error::{AbortCause, TransactionError, TransactionOutcome};
+use crate::producer::txn::tests::{ONE, TWO};
 use crate::producer::txn::{Ended, Support, TransactionConfig, TxnRequest, TxnResponse};
 use crate::protocol::messages::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResponse, AddPartitionsToTxnTopicResult,
@@ -11,22 +12,6 @@ use crate::protocol::messages::end_txn::EndTxnResponse;
 use crate::protocol::messages::find_coordinator::{Coordinator as Entry, FindCoordinatorResponse};
 use crate::protocol::messages::init_producer_id::InitProducerIdResponse;
 
-const ONE: Support = Support {
-    feature: -1,
-    produce: 9,
-    init_producer_id: 4,
-    add_partitions: 3,
-    commit_offsets: 3,
-    end: 3,
-};
-const TWO: Support = Support {
-    feature: 2,
-    produce: 13,
-    init_producer_id: 5,
-    add_partitions: 5,
-    commit_offsets: 5,
-    end: 5,
-};
 const LEADER: BrokerId = BrokerId(0);
 
 /// A sender whose coordinator answers when it is told to.
