@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::select_all;
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::jvm::{self, Jvm};
@@ -23,6 +25,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Starts that fail because somebody took a picked port are tried again, up to this often in all.
 const PORT_TRIES: usize = 3;
 const PORT_TAKEN: &str = "Address already in use";
+/// What a controller of 3.3 may die of when it is no longer the leader, such as one that was suspended (KAFKA-14035).
+const RENOUNCED: &str = "fatal fault: exception while renouncing leadership";
 
 /// What a cluster is to be like.
 #[derive(Debug)]
@@ -213,6 +217,34 @@ impl Cluster {
         }
         for &id in ids {
             self.node(id)?.ready(ids).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a node has ended by itself, and tells which.
+    pub(crate) async fn one_ended(&mut self) -> i32 {
+        let ended = self.nodes.iter_mut().filter_map(|Node { id, jvm, .. }| {
+            let jvm = jvm.as_mut()?;
+            Some(Box::pin(async { jvm.exited().await.map(|_| *id) }))
+        });
+        let (id, ..) = select_all(ended).await;
+        id.expect("a child can be waited for")
+    }
+
+    /// Starts a node again that has ended by itself, if it is known to do that.
+    pub(crate) async fn revive(&mut self, id: i32) -> Result<(), Trouble> {
+        let jvm = self.node(id)?.take()?;
+        if !jvm::says(jvm.log(), RENOUNCED) {
+            return Err(format!("node {id} has ended by itself\n{}", jvm::tail(jvm.log())).into());
+        }
+        eprintln!("node {id} has died of KAFKA-14035, and is started again");
+        self.restart(id).await
+    }
+
+    /// The same for all that have ended so far.
+    pub(crate) async fn revive_all(&mut self) -> Result<(), Trouble> {
+        while let Some(id) = self.one_ended().now_or_never() {
+            self.revive(id).await?;
         }
         Ok(())
     }

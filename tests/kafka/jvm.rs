@@ -81,6 +81,11 @@ impl Drop for Jvm {
     }
 }
 
+/// Whether a log has a text in it.
+pub(crate) fn says(log: &Path, text: &str) -> bool {
+    fs::read(log).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text))
+}
+
 /// What a failure shows of a log file.
 pub(crate) fn tail(log: &Path) -> String {
     let text = match fs::read(log) {

@@ -2,6 +2,7 @@
 //! sync, a topic that is deleted and made again. Kafka's own consumer reads what is in the log in the end.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
 use milena::{Cause, DeliveryErrorKind, ErrorCode, Persistence, Producer};
 use tokio::sync::watch;
@@ -40,7 +41,7 @@ async fn each_leader_killed_in_turn(kafka: Kafka) {
     let kills = async {
         let mut left = cluster.ids();
         for round in 0..3 {
-            let partitions = whole(&kafka, &cluster, &topic).await;
+            let partitions = whole(&kafka, &mut cluster, &topic).await;
             let mut leaders = partitions.iter().map(|partition| partition.leader);
             let leader = leaders.find(|leader| left.contains(leader));
             let leader = leader.unwrap_or_else(|| panic!("none of {left:?} leads: {partitions:?}"));
@@ -53,7 +54,7 @@ async fn each_leader_killed_in_turn(kafka: Kafka) {
             assert!(ledger.ended() < start + ROUND, "nothing was left to be sent into the failure");
             cluster.restart(leader).await.unwrap();
         }
-        whole(&kafka, &cluster, &topic).await;
+        whole(&kafka, &mut cluster, &topic).await;
         allow.send_replace(RECORDS);
     };
     tokio::join!(send_keyed(&producer, &ledger, RECORDS, allowed), kills);
@@ -106,10 +107,18 @@ fn key_of(record: &SkimmedRecord) -> Vec<u8> {
 }
 
 /// Waits until every partition has a leader and all its replicas in sync.
-pub(crate) async fn whole(kafka: &Kafka, cluster: &Cluster, topic: &str) -> Vec<PartitionInfo> {
+pub(crate) async fn whole(kafka: &Kafka, cluster: &mut Cluster, topic: &str) -> Vec<PartitionInfo> {
     let in_sync = |partition: &PartitionInfo| partition.leader > 0 && partition.isr.len() == 3;
     let all = |partitions: &[PartitionInfo]| partitions.iter().all(in_sync);
-    kafka.oracle().topic_becomes(&cluster.bootstrap(), topic, all).await.unwrap()
+    let bootstrap = cluster.bootstrap();
+    let mut told = pin!(kafka.oracle().topic_becomes(&bootstrap, topic, all));
+    loop {
+        let ended = tokio::select! {
+            told = &mut told => return told.unwrap(),
+            id = cluster.one_ended() => id,
+        };
+        cluster.revive(ended).await.unwrap();
+    }
 }
 
 async fn delete(kafka: &Kafka, cluster: &Cluster, topic: &str) {
@@ -123,7 +132,7 @@ async fn too_few_replicas_and_enough_again(kafka: Kafka) {
     let mut cluster = kafka.trio().await;
     let topic = kafka.topic(&cluster, "too-few", 3).await;
     let bootstrap = cluster.bootstrap();
-    whole(&kafka, &cluster, &topic).await;
+    whole(&kafka, &mut cluster, &topic).await;
     // One batch for each partition, and hardly an attempt under way when the time is over.
     let hasty = [
         ("linger.ms", "200"),
@@ -188,7 +197,7 @@ async fn too_few_replicas_and_enough_again(kafka: Kafka) {
             (_, result) => panic!("record {number} ended with {result:?}"),
         }
     }
-    whole(&kafka, &cluster, &topic).await;
+    whole(&kafka, &mut cluster, &topic).await;
     ledger.audit(kafka.oracle(), &cluster.bootstrap(), 3, End::fate).await;
 }
 

@@ -132,7 +132,9 @@ impl Kafka {
                 .property("log.retention.check.interval.ms", 1000);
             builder.start().await.map(Mutex::new)
         };
-        self.0.trio.get_or_try_init(start).await.unwrap().lock().await
+        let mut trio = self.0.trio.get_or_try_init(start).await.unwrap().lock().await;
+        trio.revive_all().await.unwrap();
+        trio
     }
 
     /// A cluster of the test's own, to be set up and started.

@@ -58,7 +58,7 @@ async fn errors_in_time_and_recovery(kafka: Kafka) {
     }
 
     recovered(&producer, &ledger).await;
-    whole(&kafka, &cluster, &topic).await;
+    whole(&kafka, &mut cluster, &topic).await;
     let before = ledger.sent();
     for _ in 0..40 {
         ledger.send(&producer, None).await.unwrap();

@@ -39,20 +39,20 @@ async fn killed(kafka: &Kafka, properties: Properties<'_>) {
     books.until_complete(&partitions).await;
     goes_on(&team, &topic).await;
 
-    all_whole(kafka, &cluster, &topic).await;
+    all_whole(kafka, &mut cluster, &topic).await;
     let coordinator = kafka.oracle().coordinator(&bootstrap, &team.group).await.unwrap();
     cluster.kill(coordinator).await.unwrap();
     goes_on(&team, &topic).await;
     cluster.restart(coordinator).await.unwrap();
 
-    let leaders = all_whole(kafka, &cluster, &topic).await;
+    let leaders = all_whole(kafka, &mut cluster, &topic).await;
     let coordinator = kafka.oracle().coordinator(&bootstrap, &team.group).await.unwrap();
     let leader = leaders.into_iter().find(|leader| *leader != coordinator);
     let leader = leader.expect("one node leads everything");
     cluster.kill(leader).await.unwrap();
     goes_on(&team, &topic).await;
     cluster.restart(leader).await.unwrap();
-    all_whole(kafka, &cluster, &topic).await;
+    all_whole(kafka, &mut cluster, &topic).await;
 
     team.crash(&members[0]).await;
     books.until_complete(&partitions).await;
@@ -85,7 +85,7 @@ async fn goes_on(team: &Team<'_>, topic: &str) {
 }
 
 /// Waits until all replicas are in sync, those of the groups' offsets too, and tells the leaders of the topic.
-async fn all_whole(kafka: &Kafka, cluster: &Cluster, topic: &str) -> Vec<i32> {
+async fn all_whole(kafka: &Kafka, cluster: &mut Cluster, topic: &str) -> Vec<i32> {
     whole(kafka, cluster, "__consumer_offsets").await;
     let partitions = whole(kafka, cluster, topic).await;
     partitions.into_iter().map(|partition| partition.leader).collect()

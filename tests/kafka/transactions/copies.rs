@@ -59,7 +59,7 @@ async fn copy(kafka: &Kafka, plan: Plan, protocol: &str) {
         kafka.topic(&cluster, "copy-from", PARTITIONS).await,
         kafka.topic(&cluster, "copy-to", PARTITIONS).await,
     ];
-    all_whole(kafka, &cluster, [&from, &to]).await;
+    all_whole(kafka, &mut cluster, [&from, &to]).await;
     fill(&bootstrap, &from, PARTITIONS, records).await;
     let java = kafka.fresh("java-watches");
     let properties: Properties<'_> =
@@ -88,7 +88,7 @@ async fn copy(kafka: &Kafka, plan: Plan, protocol: &str) {
             _ => 1 + (round % 3) as i32,
         };
         tokio::join!(bounce(&mut cluster, broker, hard), copiers[victim].replace(&job));
-        all_whole(kafka, &cluster, [&from, &to]).await;
+        all_whole(kafka, &mut cluster, [&from, &to]).await;
     }
     let mut copied = 0;
     for copier in copiers {
@@ -126,7 +126,7 @@ pub(crate) async fn bounce(cluster: &mut Cluster, broker: i32, hard: bool) {
 }
 
 /// So that the next broker that goes leaves enough replicas, of what coordinators write as well.
-pub(crate) async fn all_whole(kafka: &Kafka, cluster: &Cluster, topics: [&str; 2]) {
+pub(crate) async fn all_whole(kafka: &Kafka, cluster: &mut Cluster, topics: [&str; 2]) {
     for topic in topics {
         whole(kafka, cluster, topic).await;
     }

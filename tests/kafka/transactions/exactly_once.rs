@@ -36,11 +36,11 @@ async fn each_input_comes_out_once(kafka: Kafka) {
     ];
     let job = Job::new(cluster.bootstrap(), &topics, newest(&kafka));
     copied(&kafka, &job, async |id| {
-        all_whole(&kafka, &cluster, [&job.from, &job.to]).await;
+        all_whole(&kafka, &mut cluster, [&job.from, &job.to]).await;
         let broker = transaction_coordinator(&kafka, &job.bootstrap, id).await;
         bounce(&mut cluster, broker, true).await;
         // The next test may bounce another one.
-        all_whole(&kafka, &cluster, [&job.from, &job.to]).await;
+        all_whole(&kafka, &mut cluster, [&job.from, &job.to]).await;
     })
     .await;
 }
