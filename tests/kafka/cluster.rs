@@ -1,7 +1,8 @@
 //! A cluster of Kafka nodes on this machine that a test can kill, stop, suspend and bring back. Whatever is left of it
 //! is killed when it is dropped.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 const PORT_TRIES: usize = 3;
 const PORT_TAKEN: &str = "Address already in use";
 /// What a controller of 3.3 may die of when it is no longer the leader, such as one that was suspended (KAFKA-14035).
-const RENOUNCED: &str = "fatal fault: exception while renouncing leadership";
+pub(crate) const RENOUNCED: &str = "fatal fault: exception while renouncing leadership";
 
 /// What a cluster is to be like.
 #[derive(Debug)]
@@ -221,6 +222,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Has node `id` end by itself, with these last words in its log.
+    pub(crate) async fn lose(&mut self, id: i32, words: &str) -> Result<(), Trouble> {
+        let jvm = self.node(id)?.running()?;
+        let log = File::options().append(true).open(jvm.log());
+        log.and_then(|mut log| writeln!(log, "{words}")).map_err(|e| e.to_string())?;
+        jvm.signal("KILL").await
+    }
+
     /// Waits until a node has ended by itself, and tells which.
     pub(crate) async fn one_ended(&mut self) -> i32 {
         let ended = self.nodes.iter_mut().filter_map(|Node { id, jvm, .. }| {
@@ -234,7 +243,7 @@ impl Cluster {
     /// Starts a node again that has ended by itself, if it is known to do that.
     pub(crate) async fn revive(&mut self, id: i32) -> Result<(), Trouble> {
         let jvm = self.node(id)?.take()?;
-        if !jvm::says(jvm.log(), RENOUNCED) {
+        if !jvm.said(RENOUNCED) {
             return Err(format!("node {id} has ended by itself\n{}", jvm::tail(jvm.log())).into());
         }
         eprintln!("node {id} has died of KAFKA-14035, and is started again");

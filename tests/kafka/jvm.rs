@@ -22,6 +22,8 @@ pub(crate) struct Jvm {
     /// the standard input that is left in it, hence it is kept apart.
     leash: Option<ChildStdin>,
     log: PathBuf,
+    /// How long the log was when it started.
+    before: usize,
 }
 
 impl Jvm {
@@ -29,10 +31,11 @@ impl Jvm {
     /// to `log`.
     pub(crate) fn spawn(mut command: Command, log: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
+        let before = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
         command.stderr(file).stdin(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;
         let leash = child.stdin.take();
-        Ok(Self { child, leash, log: log.to_owned() })
+        Ok(Self { child, leash, log: log.to_owned(), before })
     }
 
     /// Both ends of the talk with a process that answers on its standard output.
@@ -60,6 +63,12 @@ impl Jvm {
         self.child.kill().await
     }
 
+    /// Whether it has written this.
+    pub(crate) fn said(&self, text: &str) -> bool {
+        let log = fs::read(&self.log).unwrap_or_default();
+        log.get(self.before..).is_some_and(|own| String::from_utf8_lossy(own).contains(text))
+    }
+
     /// The file with its output.
     pub(crate) fn log(&self) -> &Path {
         &self.log
@@ -79,11 +88,6 @@ impl Drop for Jvm {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
-}
-
-/// Whether a log has a text in it.
-pub(crate) fn says(log: &Path, text: &str) -> bool {
-    fs::read(log).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text))
 }
 
 /// What a failure shows of a log file.

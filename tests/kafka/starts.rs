@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use tokio::time::{Duration, timeout};
 
+use crate::cluster::RENOUNCED;
 use crate::oracle::PartitionInfo;
 use crate::probe;
 use crate::runner::Kafka;
@@ -14,6 +15,7 @@ tests![
     a_paused_node_is_silent,
     a_bad_property_is_told,
     a_taken_port_is_tried_again,
+    a_node_with_a_known_death_is_started_again[since(4, 0)],
 ];
 
 async fn one_node(kafka: Kafka) {
@@ -88,4 +90,26 @@ async fn a_taken_port_is_tried_again(kafka: Kafka) {
 
     assert!(told.says("Address already in use"), "{told}");
     assert!(told.says("try-3"), "{told}");
+}
+
+async fn a_node_with_a_known_death_is_started_again(kafka: Kafka) {
+    let mut cluster = kafka.cluster().start().await.unwrap();
+    cluster.revive_all().await.unwrap();
+
+    cluster.lose(1, "an unknown fault").await.unwrap();
+    assert_eq!(cluster.one_ended().await, 1);
+    let told = cluster.revive_all().await.unwrap_err();
+    assert!(told.says("node 1 has ended by itself"), "{told}");
+    assert!(told.says("an unknown fault"), "{told}");
+    cluster.restart(1).await.unwrap();
+
+    cluster.lose(1, RENOUNCED).await.unwrap();
+    assert_eq!(cluster.one_ended().await, 1);
+    cluster.revive_all().await.unwrap();
+    cluster.sees_brokers(1, &[1]).await.unwrap();
+
+    // What it said before that is no excuse for another end.
+    cluster.lose(1, "an unknown fault").await.unwrap();
+    assert_eq!(cluster.one_ended().await, 1);
+    assert!(cluster.revive_all().await.is_err());
 }
