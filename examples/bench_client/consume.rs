@@ -1,10 +1,10 @@
 //! Reading the partitions of a topic from the beginning.
 
+use std::error::Error;
 use std::time::Duration;
 
 use milena::{Consumer, ConsumerConfig, StartAt, TopicPartition};
 
-use crate::Problem;
 use crate::args::ConsumeArgs;
 use crate::histogram::Histogram;
 use crate::meter::{Counts, Measured, Meter};
@@ -12,7 +12,7 @@ use crate::meter::{Counts, Measured, Meter};
 /// Without a record for so long, there are too few.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) async fn run(args: ConsumeArgs) -> Result<Measured, Problem> {
+pub(crate) async fn run(args: &ConsumeArgs) -> Result<Measured, Box<dyn Error>> {
     let config = ConsumerConfig::builder()
         .bootstrap_servers(&args.bootstrap)
         .properties(args.properties.iter().map(|(name, value)| (name, value)))

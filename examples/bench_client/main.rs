@@ -34,9 +34,6 @@ use std::process::ExitCode;
 use args::{Args, ConsumeArgs, ProduceArgs, TransactArgs};
 use tracing_subscriber::EnvFilter;
 
-/// Why there is no result.
-type Problem = Box<dyn Error + Send + Sync>;
-
 fn main() -> ExitCode {
     let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env());
     log.with_writer(std::io::stderr).init();
@@ -52,21 +49,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<String, Problem> {
+fn run() -> Result<String, Box<dyn Error>> {
     let args = Args::parse(std::env::args().skip(1))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(workers) = args.get("workers") {
         runtime.worker_threads(args::number("workers", workers)?);
     }
     let runtime = runtime.enable_all().build()?;
-    // The benchmark itself runs on the main thread, outside of the workers, where it may sleep precisely. A consumer
-    // is polled in a task, as an application does: what it is handed was read by a neighbour on the same core then.
+    // The benchmark itself runs on the main thread, outside of the workers, where it may sleep precisely.
     let result = match args.command() {
         "produce" => runtime.block_on(produce::run(&ProduceArgs::new(&args)?)),
-        "consume" => {
-            let reading = runtime.spawn(consume::run(ConsumeArgs::new(&args)?));
-            runtime.block_on(reading)?
-        }
+        "consume" => runtime.block_on(consume::run(&ConsumeArgs::new(&args)?)),
         "txn" => runtime.block_on(transact::run(&TransactArgs::new(&args)?)),
         other => Err(format!("unknown command {other:?}: it is produce, consume or txn").into()),
     }?;

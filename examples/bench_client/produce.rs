@@ -1,5 +1,6 @@
 //! Sending: with nothing, a callback or an awaited handle for each record.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -10,7 +11,6 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::Problem;
 use crate::args::{Mode, ProduceArgs};
 use crate::histogram::Histogram;
 use crate::meter::{Counts, Measured, Meter};
@@ -24,7 +24,7 @@ const CHUNKS: usize = 2048;
 /// How much longer the close may take than the last record.
 const GRACE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn run(args: &ProduceArgs) -> Result<Measured, Problem> {
+pub(crate) async fn run(args: &ProduceArgs) -> Result<Measured, Box<dyn Error>> {
     let config = ProducerConfig::builder()
         .bootstrap_servers(&args.bootstrap)
         .properties(args.properties.iter().map(|(name, value)| (name, value)))
@@ -61,7 +61,7 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// Sends `count` records from number `from` on, until the last has ended, and gives the latencies and how many
     /// failed.
-    async fn send(&self, from: u64, count: u64) -> Result<(Histogram, u64), Problem> {
+    async fn send(&self, from: u64, count: u64) -> Result<(Histogram, u64), Box<dyn Error>> {
         match self.args.mode {
             Mode::Fire => self.fire(from, count).await,
             Mode::Callback => self.callback(from, count).await,
@@ -78,7 +78,7 @@ impl Bench<'_> {
         record.key(&self.keys[(index % self.args.keys) as usize])
     }
 
-    async fn fire(&self, from: u64, count: u64) -> Result<(Histogram, u64), Problem> {
+    async fn fire(&self, from: u64, count: u64) -> Result<(Histogram, u64), Box<dyn Error>> {
         let pacer = Pacer::new(self.args.rate);
         let mut errors = 0;
         for index in 0..count {
@@ -92,7 +92,7 @@ impl Bench<'_> {
         Ok((Histogram::default(), errors))
     }
 
-    async fn callback(&self, from: u64, count: u64) -> Result<(Histogram, u64), Problem> {
+    async fn callback(&self, from: u64, count: u64) -> Result<(Histogram, u64), Box<dyn Error>> {
         // For the rest of the process, twice: a callback then carries a plain reference.
         let tally: &'static Tally = Box::leak(Box::default());
         let pacer = Pacer::new(self.args.rate);
@@ -109,7 +109,7 @@ impl Bench<'_> {
         Ok((latencies, tally.errors.load(Ordering::Relaxed)))
     }
 
-    async fn future(&self, from: u64, count: u64) -> Result<(Histogram, u64), Problem> {
+    async fn future(&self, from: u64, count: u64) -> Result<(Histogram, u64), Box<dyn Error>> {
         let (handles, received) = mpsc::channel(CHUNKS);
         let paced = self.args.rate.is_some();
         let reaper = if paced {

@@ -1,5 +1,6 @@
 //! Copying a topic to another in transactions, with the offsets of what was read in each.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +10,6 @@ use milena::{
 };
 use tokio::time::Instant;
 
-use crate::Problem;
 use crate::args::TransactArgs;
 use crate::histogram::Histogram;
 use crate::meter::{Counts, Measured, Meter};
@@ -24,7 +24,7 @@ struct Source {
     bytes: u64,
 }
 
-pub(crate) async fn run(args: &TransactArgs) -> Result<Measured, Problem> {
+pub(crate) async fn run(args: &TransactArgs) -> Result<Measured, Box<dyn Error>> {
     let config = ProducerConfig::builder()
         .bootstrap_servers(&args.bootstrap)
         .properties(args.producer.iter().map(|(name, value)| (name, value)))
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: &TransactArgs) -> Result<Measured, Problem> {
 }
 
 impl Source {
-    async fn poll(&mut self) -> Result<milena::Records, Problem> {
+    async fn poll(&mut self) -> Result<milena::Records, Box<dyn Error>> {
         let polled = self.consumer.poll(PATIENCE).await?;
         if polled.is_empty() {
             return Err(format!("no record in {PATIENCE:?}, after {}", self.records).into());
@@ -88,7 +88,7 @@ impl Source {
         transaction: &Transaction<'_>,
         args: &TransactArgs,
         errors: &Arc<AtomicU64>,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Box<dyn Error>> {
         for record in &polled {
             let value = record.value.unwrap_or_default();
             self.records += 1;

@@ -11,8 +11,9 @@ use crate::error::ConsumerError;
 /// [`Consumer::subscribe_pattern`](crate::Consumer::subscribe_pattern). It has to match the whole
 /// name.
 ///
-/// The syntax is that of [RE2](https://github.com/google/re2/wiki/Syntax), without look-around and
-/// back-references.
+/// The syntax is what [RE2](https://github.com/google/re2/wiki/Syntax), which brokers have, and the
+/// crate `regex-lite` have in common: no look-around and back-references, and no `\\p{…}` and `\\Q…\\E`
+/// either. It is checked here also if the brokers evaluate it.
 #[derive(Clone)]
 pub struct SubscriptionPattern {
     source: Arc<str>,

@@ -59,7 +59,7 @@ pub enum ConsumerError {
         cause: ClientError,
     },
     /// A partition was named that is not among those assigned.
-    #[error("{partition} is not assigned to this reader: assign it first")]
+    #[error("{partition} is not assigned to this consumer: assign it first")]
     NotAssigned {
         /// The partition.
         partition: TopicPartition,

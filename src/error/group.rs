@@ -160,8 +160,8 @@ pub enum GroupError {
     /// protocol, has no such subscriptions.
     #[error(
         "group '{group}': '{pattern}' cannot be evaluated by the broker: that takes \
-         group.protocol=consumer and brokers of 4.0 or later; subscribe to a pattern that is \
-         evaluated by the client"
+         group.protocol=consumer and brokers of 4.0 or later; with group.protocol=classic the \
+         client evaluates it"
     )]
     #[non_exhaustive]
     UnsupportedRegex {

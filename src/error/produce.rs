@@ -197,7 +197,7 @@ pub struct FatalError {
 fn explain(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::UNSUPPORTED_VERSION => {
-            "The brokers are too old: idempotence and transactions need Kafka 0.11."
+            "The brokers do not offer idempotence or transactions (InitProducerId)."
         }
         code => code.description(),
     }

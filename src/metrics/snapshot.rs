@@ -29,8 +29,10 @@ use crate::time::Instant;
 ///   what was handed out of each, decompressed); `bytes-consumed-*` is decompressed, as in Java.
 /// - Times in milliseconds have decimals.
 /// - `metrics.recording.level` changes nothing: as in Java, no metric here is above `INFO`.
-/// - Left out are `txn-*-time-ns-total`, as there are no transactions yet; `commit-id`, which a
-///   crate from a registry does not know; and those of the queues between the threads of Java's newer
+/// - `txn-abort-time-ns-total` and `txn-commit-time-ns-total` have the waiting of
+///   [`settle`](crate::TransactionalProducer::settle), too, by what came out.
+/// - Left out are `txn-prepare-time-ns-total`, as there is no two-phase commit (KIP-939); `commit-id`,
+///   which a crate from a registry does not know; and those of the queues between the threads of Java's newer
 ///   consumer (`application-event-*`, `background-event-*`, `unsent-requests-*`,
 ///   `time-between-network-thread-poll-*`), as there are no such queues. Metrics of authentication are
 ///   0 as long as there is none.

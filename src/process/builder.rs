@@ -155,6 +155,8 @@ impl<L: RebalanceListener + 'static> ExactlyOnceBuilder<L> {
         };
         subscribed.map_err(ExactlyOnceStartError::Consumer)?;
         Ok(ExactlyOnce {
+            group: self.consumer.group_id().unwrap_or_default().to_owned(),
+            transactional_id: self.producer.transactional_id().to_owned(),
             consumer,
             producer,
             pending: None,

@@ -14,6 +14,7 @@ use std::pin::pin;
 
 use futures_util::FutureExt;
 use futures_util::future::try_join;
+use tracing::Instrument;
 
 use crate::config::{ConsumerConfig, TransactionalProducerConfig};
 use crate::consumer::{Consumer, ConsumerHandle, Records, StartAt};
@@ -105,6 +106,8 @@ pub use progress::{Progress, ProgressHandle};
 /// A partition of which nothing was ever committed begins by `auto.offset.reset`: with `latest`, which is the default, what
 /// comes in before the first commit may be passed over.
 pub struct ExactlyOnce {
+    group: String,
+    transactional_id: String,
     consumer: Consumer,
     producer: TransactionalProducer,
     /// The batch that was handed out last, unless it is committed. Nothing is polled while there is one.
@@ -164,6 +167,25 @@ impl ExactlyOnce {
     /// If it is dropped, the transaction that is open is aborted, unless its commit is on its way. The next run finds out, and
     /// goes on from what is committed.
     pub async fn run_until<F, E>(
+        &mut self,
+        stop: impl Future<Output = ()>,
+        process: F,
+    ) -> Result<(), ExactlyOnceError<E>>
+    where
+        F: AsyncFnMut(&Records, &Transaction<'_>) -> Result<(), E>,
+        E: Display,
+    {
+        let Self { group, transactional_id, .. } = &*self;
+        let span = tracing::info_span!("exactly_once", %group, %transactional_id);
+        let ended = self.turns(stop, process).instrument(span.clone()).await;
+        span.in_scope(|| match &ended {
+            Ok(()) => tracing::info!("it has stopped"),
+            Err(error) => tracing::error!(%error, "it has ended"),
+        });
+        ended
+    }
+
+    async fn turns<F, E>(
         &mut self,
         stop: impl Future<Output = ()>,
         mut process: F,
@@ -246,7 +268,9 @@ impl ExactlyOnce {
                 begun = self.producer.begin() => begun,
             };
             match begun {
-                Err(error) if error.is_retriable() => tracing::warn!(%error),
+                Err(error) if error.is_retriable() => {
+                    tracing::warn!(%error, "still waiting to begin a transaction");
+                }
                 begun => break begun.map_err(Failure::Transaction)?,
             }
         };
@@ -269,7 +293,9 @@ impl ExactlyOnce {
                 return Err(Failure::Transaction(overdue()));
             }
             // It goes on, and the commit waits for it.
-            Ok(Err(error)) if error.is_retriable() => tracing::warn!(%error),
+            Ok(Err(error)) if error.is_retriable() => {
+                tracing::warn!(%error, "the commit has to wait for the offsets");
+            }
             Ok(sent) => {
                 sent.map_err(Failure::Transaction)?;
             }
@@ -289,7 +315,7 @@ impl ExactlyOnce {
             match self.producer.settle().await {
                 Ok(outcome) => break outcome,
                 Err(error) if error.is_retriable() && !last_chance => {
-                    tracing::warn!(%error);
+                    tracing::warn!(%error, "still waiting for the end of the last transaction");
                     stop.check();
                 }
                 Err(error) => return Err(ExactlyOnceError::Transaction(error)),
@@ -303,6 +329,7 @@ impl ExactlyOnce {
                 return Ok(true);
             }
             (Stage::Open | Stage::Committing, _) => {
+                tracing::info!("the transaction was aborted");
                 self.progress.change(|progress| progress.aborted += 1);
             }
             (Stage::Polled | Stage::Aborted, _) => {}

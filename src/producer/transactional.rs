@@ -155,7 +155,14 @@ impl TransactionalProducer {
     /// # Cancel safety
     /// Safe.
     pub async fn settle(&mut self) -> Result<Option<TransactionOutcome>, TransactionError> {
+        let began = Instant::now();
         let result = self.ask(TransactionOperation::Settle, Transact::Settle).await;
+        let metrics = &self.producer.inner.metrics;
+        match &result {
+            Ok(Some(TransactionOutcome::Committed)) => metrics.committed(began, Instant::now()),
+            Ok(Some(TransactionOutcome::Aborted)) => metrics.aborted(began, Instant::now()),
+            _ => {}
+        }
         // After anything else there is no more to be learnt.
         self.in_doubt &= matches!(result, Err(TransactionError::TimedOut(_)));
         result

@@ -26,8 +26,10 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// Starts that fail because somebody took a picked port are tried again, up to this often in all.
 const PORT_TRIES: usize = 3;
 const PORT_TAKEN: &str = "Address already in use";
-/// What a controller of 3.3 may die of when it is no longer the leader, such as one that was suspended (KAFKA-14035).
-pub(crate) const RENOUNCED: &str = "fatal fault: exception while renouncing leadership";
+/// What a controller may die of when it is no longer the leader, such as one that was suspended, before KAFKA-14946 was
+/// mended in 3.5.
+pub(crate) const RENOUNCED: &str =
+    "org.apache.kafka.timeline.SnapshottableHashTable$HashTier.mergeFrom";
 
 /// What a cluster is to be like.
 #[derive(Debug)]
@@ -236,26 +238,36 @@ impl Cluster {
             let jvm = jvm.as_mut()?;
             Some(Box::pin(async { jvm.exited().await.map(|_| *id) }))
         });
+        let mut ended = ended.peekable();
+        if ended.peek().is_none() {
+            return std::future::pending().await;
+        }
         let (id, ..) = select_all(ended).await;
         id.expect("a child can be waited for")
     }
 
-    /// Starts a node again that has ended by itself, if it is known to do that.
-    pub(crate) async fn revive(&mut self, id: i32) -> Result<(), Trouble> {
-        let jvm = self.node(id)?.take()?;
-        if !jvm.said(RENOUNCED) {
-            return Err(format!("node {id} has ended by itself\n{}", jvm::tail(jvm.log())).into());
+    /// Starts nodes again that have ended by themselves, if they are known to do that.
+    pub(crate) async fn revive(&mut self, ids: &[i32]) -> Result<(), Trouble> {
+        let known = !self.release.at_least(3, 5);
+        for &id in ids {
+            let jvm = self.node(id)?.take()?;
+            if !(known && jvm.said(RENOUNCED)) {
+                let tail = jvm::tail(jvm.log());
+                return Err(format!("node {id} has ended by itself\n{tail}").into());
+            }
+            eprintln!("node {id} has died of KAFKA-14946, and is started again");
         }
-        eprintln!("node {id} has died of KAFKA-14035, and is started again");
-        self.restart(id).await
+        self.restart_all(ids).await
     }
 
     /// The same for all that have ended so far.
     pub(crate) async fn revive_all(&mut self) -> Result<(), Trouble> {
-        while let Some(id) = self.one_ended().now_or_never() {
-            self.revive(id).await?;
-        }
-        Ok(())
+        let ended = |node: &mut Node| {
+            let ended = node.jvm.as_mut()?.exited().now_or_never();
+            ended.map(|_| node.id)
+        };
+        let ended: Vec<i32> = self.nodes.iter_mut().filter_map(ended).collect();
+        self.revive(&ended).await
     }
 
     /// Waits until node `id` takes exactly these brokers, in order of their ids, for live ones.

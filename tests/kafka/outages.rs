@@ -117,7 +117,7 @@ pub(crate) async fn whole(kafka: &Kafka, cluster: &mut Cluster, topic: &str) -> 
             told = &mut told => return told.unwrap(),
             id = cluster.one_ended() => id,
         };
-        cluster.revive(ended).await.unwrap();
+        cluster.revive(&[ended]).await.unwrap();
     }
 }
 

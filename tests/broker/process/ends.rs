@@ -132,6 +132,9 @@ async fn it_tells_how_it_gets_on() {
     let lines = |of: &str| log.lines().filter(|line| line.contains(of)).count();
     assert_eq!(lines("a batch was committed records=3"), 2, "{log}");
     assert_eq!(lines("a batch was not committed"), 1, "{log}");
+    assert_eq!(lines("the transaction was aborted"), 1, "{log}");
+    assert_eq!(lines("it has stopped"), 1, "{log}");
+    assert_eq!(lines("transactional_id=w}"), log.lines().count(), "{log}");
 }
 
 thread_local! {

@@ -214,7 +214,8 @@ async fn a_broker_without_transactions() {
         let TransactionError::Fatal(fatal) = &error else { panic!("{caps:?}: {error}") };
         assert_eq!(fatal.code, ErrorCode::UNSUPPORTED_VERSION, "{caps:?}");
         assert!(
-            error.is_fatal() && error.to_string().contains("transactions need Kafka 0.11"),
+            error.is_fatal()
+                && error.to_string().contains("do not offer idempotence or transactions"),
             "{error}"
         );
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use milena::broker::{ApiKey, Fault};
 use milena::{
     Acknowledgement, ConsumerGroupMetadata, OffsetAndMetadata, ProducerInterceptor,
-    TransactionalProducer,
+    TransactionOutcome, TransactionalProducer,
 };
 use parking_lot::Mutex;
 
@@ -47,9 +47,19 @@ async fn metrics_tell_how_long_each_call_took() {
         transaction.flush().await;
         drop(transaction);
         drop(producer.begin().await.unwrap());
-        for (of, expected) in
-            [("init", 1.0), ("send-offsets", 2.0), ("commit", 3.0), ("abort", 4.0), ("begin", 5.0)]
-        {
+        slow(ApiKey::END_TXN, 6);
+        let transaction = producer.begin().await.unwrap();
+        put(&transaction, "a", 0, "x").await;
+        transaction.flush().await;
+        drop(transaction);
+        assert_eq!(producer.settle().await.unwrap(), Some(TransactionOutcome::Aborted));
+        for (of, expected) in [
+            ("init", 1.0),
+            ("send-offsets", 2.0),
+            ("commit", 3.0),
+            ("abort", 4.0 + 6.0),
+            ("begin", 5.0),
+        ] {
             let took = seconds(&producer, of);
             // A millisecond of linger is within.
             assert!((took - expected).abs() < 0.05, "{version} {of}: {took}");
