@@ -12,7 +12,7 @@ use crate::error::ConsumerError;
 /// name.
 ///
 /// The syntax is what [RE2](https://github.com/google/re2/wiki/Syntax), which brokers have, and the
-/// crate `regex-lite` have in common: no look-around and back-references, and no `\\p{…}` and `\\Q…\\E`
+/// crate `regex-lite` have in common: no look-around and back-references, and no `\p{…}` and `\Q…\E`
 /// either. It is checked here also if the brokers evaluate it.
 #[derive(Clone)]
 pub struct SubscriptionPattern {
