@@ -1,14 +1,12 @@
 //! A cluster of Kafka nodes on this machine that a test can kill, stop, suspend and bring back. Whatever is left of it
 //! is killed when it is dropped.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::select_all;
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::jvm::{self, Jvm};
@@ -224,50 +222,39 @@ impl Cluster {
         Ok(())
     }
 
-    /// Has node `id` end by itself, with these last words in its log.
-    pub(crate) async fn lose(&mut self, id: i32, words: &str) -> Result<(), Trouble> {
+    /// Has node `id` end without the harness.
+    pub(crate) async fn lose(&mut self, id: i32) -> Result<(), Trouble> {
         let jvm = self.node(id)?.running()?;
-        let log = File::options().append(true).open(jvm.log());
-        log.and_then(|mut log| writeln!(log, "{words}")).map_err(|e| e.to_string())?;
-        jvm.signal("KILL").await
+        jvm.signal("KILL").await?;
+        jvm.exited().await.map_err(|e| e.to_string())?;
+        Ok(())
     }
 
-    /// Waits until a node has ended by itself, and tells which.
-    pub(crate) async fn one_ended(&mut self) -> i32 {
-        let ended = self.nodes.iter_mut().filter_map(|Node { id, jvm, .. }| {
-            let jvm = jvm.as_mut()?;
-            Some(Box::pin(async { jvm.exited().await.map(|_| *id) }))
-        });
-        let mut ended = ended.peekable();
-        if ended.peek().is_none() {
-            return std::future::pending().await;
-        }
-        let (id, ..) = select_all(ended).await;
-        id.expect("a child can be waited for")
-    }
-
-    /// Starts nodes again that have ended by themselves, if they are known to do that.
-    pub(crate) async fn revive(&mut self, ids: &[i32]) -> Result<(), Trouble> {
+    /// Starts nodes again that have died of KAFKA-14946, of which their processes may not end, and tells which. That one
+    /// has ended in any other way is a failure.
+    pub(crate) async fn revive(&mut self) -> Result<Vec<i32>, Trouble> {
         let known = !self.release.at_least(3, 5);
-        for &id in ids {
-            let jvm = self.node(id)?.take()?;
-            if !(known && jvm.said(RENOUNCED)) {
+        let mut dead = Vec::new();
+        for node in &mut self.nodes {
+            let Some(jvm) = &mut node.jvm else { continue };
+            let (id, died) = (node.id, known && jvm.said(RENOUNCED));
+            if !died && jvm.exited().now_or_never().is_some() {
                 let tail = jvm::tail(jvm.log());
                 return Err(format!("node {id} has ended by itself\n{tail}").into());
             }
-            eprintln!("node {id} has died of KAFKA-14946, and is started again");
+            if died {
+                eprintln!("node {id} has died of KAFKA-14946, and is started again");
+                node.take()?.kill().await.map_err(|e| format!("killing node {id}: {e}"))?;
+                dead.push(id);
+            }
         }
-        self.restart_all(ids).await
+        self.restart_all(&dead).await?;
+        Ok(dead)
     }
 
-    /// The same for all that have ended so far.
-    pub(crate) async fn revive_all(&mut self) -> Result<(), Trouble> {
-        let ended = |node: &mut Node| {
-            let ended = node.jvm.as_mut()?.exited().now_or_never();
-            ended.map(|_| node.id)
-        };
-        let ended: Vec<i32> = self.nodes.iter_mut().filter_map(ended).collect();
-        self.revive(&ended).await
+    /// The log of node `id`.
+    pub(crate) fn log(&mut self, id: i32) -> Result<PathBuf, Trouble> {
+        Ok(self.node(id)?.running()?.log().to_owned())
     }
 
     /// Waits until node `id` takes exactly these brokers, in order of their ids, for live ones.

@@ -150,7 +150,8 @@ async fn verifiable_consumers(kafka: &Kafka, protocol: &[&str]) {
     };
     ours.until(LIMIT, half).await;
     java.until(LIMIT, half).await;
-    java.interrupt().await;
+    // Not as Ctrl-C does: a Java that was started in the background may ignore that.
+    java.signal("TERM").await;
     let (_, java) = java.ended(LIMIT).await;
     ours.until(LIMIT, |lines| Told::of(lines).owned.len() == PARTITIONS).await;
     write(cluster, &topic, PARTITIONS, EACH).await;

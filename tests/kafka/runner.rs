@@ -133,7 +133,7 @@ impl Kafka {
             builder.start().await.map(Mutex::new)
         };
         let mut trio = self.0.trio.get_or_try_init(start).await.unwrap().lock().await;
-        trio.revive_all().await.unwrap();
+        trio.revive().await.unwrap();
         trio
     }
 
