@@ -94,13 +94,14 @@ async fn consumer_perf(kafka: Kafka) {
     assert!((number(5) * took as f64 / 1000.0 - 20_000.0).abs() < 1.0, "{row:?}");
     assert!((number(6) + number(7) - took as f64).abs() < 0.5, "{row:?}");
 
-    // A row for each interval, the last of which has it all.
+    // A row for each interval that is over when records come: the last ones may come before that.
     let detailed = text(&detailed);
     let (header, rows) =
         lines(&detailed).split_first().map(|(h, rows)| (*h, rows.to_vec())).unwrap();
     assert!(header.starts_with("time, threadId, data.consumed.in.MB, MB.sec, "), "{detailed}");
     let counts: Vec<u64> = rows.iter().map(|row| columns(row)[4].parse().unwrap()).collect();
-    assert!(counts.is_sorted() && counts.last() == Some(&20_000), "{detailed}");
+    let rise = counts.windows(2).all(|two| two[0] < two[1]);
+    assert!(rise && counts.last().is_some_and(|last| (1..=20_000).contains(last)), "{detailed}");
 }
 
 fn lines(text: &str) -> Vec<&str> {
