@@ -63,7 +63,8 @@ async fn it_gives_up_when_nothing_comes_any_more() {
     assert!(lines[lines.len() - 1].starts_with(warning), "{}", ran.out);
     let rows = &lines[1..lines.len() - 1];
     assert!(!rows.is_empty() && rows.iter().all(|row| columns(row).len() == 10), "{}", ran.out);
-    assert_eq!(columns(rows[rows.len() - 1])[4], "1000");
+    // The second half may come before the next interval is over, and is in no row then.
+    assert!(["500", "1000"].contains(&columns(rows[rows.len() - 1])[4]), "{}", ran.out);
 }
 
 #[tokio::test]
