@@ -196,9 +196,7 @@ pub struct FatalError {
 
 fn explain(code: ErrorCode) -> &'static str {
     match code {
-        ErrorCode::UNSUPPORTED_VERSION => {
-            "The brokers do not offer idempotence or transactions (InitProducerId)."
-        }
+        ErrorCode::UNSUPPORTED_VERSION => "The brokers do not offer idempotence or transactions.",
         code => code.description(),
     }
 }
